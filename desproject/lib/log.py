@@ -1,0 +1,85 @@
+"""Structured logs on stderr: ts, level, msg, module and fields; secrets are scrubbed before anything is written."""
+
+import logging
+import logging.config
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRET_NAMES = re.compile(r"secret|password|api_key|token|authorization|signature|master|otp|cookie", re.IGNORECASE)
+_SAFE_NAMES = frozenset({"api_key_masked", "token_version", "key_version"})
+_SECRET_TEXT = re.compile(
+    r"((?:signature|listenKey|apiKey|api_key|secret|token|password)=)[^&\s\"']+|(Bearer )\S+|(ENC\[v\d+\]:)\S+",
+    re.IGNORECASE,
+)
+REMOVED = "[removed]"
+
+
+def scrub(value: Any) -> Any:
+    """The value without anything that looks like a credential, however deep."""
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(lambda found: (found[1] or found[2] or found[3]) + REMOVED, value)
+    if isinstance(value, dict):
+        return {key: REMOVED if _is_secret(str(key)) and item else scrub(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrub(item) for item in value]
+    return value
+
+
+def configure_logging(level: str, style: str) -> None:
+    """Sends structlog's and the standard library's records through one chain to stderr."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+        _scrub_event,
+        structlog.processors.EventRenamer("msg"),
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(event_key="msg", colors=False)
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.add_logger_name, *shared,
+                    structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": [structlog.stdlib.add_logger_name, *shared],
+        "processors": [_name_module, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    }
+    logging.config.dictConfig({
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"des": formatter},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "des"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+            "daphne": {"level": "WARNING"},
+            "aiohttp.access": {"level": "WARNING"},
+        },
+    })
+
+
+def _is_secret(name: str) -> bool:
+    return name not in _SAFE_NAMES and _SECRET_NAMES.search(name) is not None
+
+
+def _scrub_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {
+        key: value if key.startswith("_") else REMOVED if _is_secret(key) and value else scrub(value)
+        for key, value in event.items()
+    }
+
+
+def _name_module(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["module"] = event.pop("logger", "")
+    return event
