@@ -1,7 +1,7 @@
 """Exact money: Decimal everywhere, 18 decimals at most, the same value back from either database."""
 
 from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation, localcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
@@ -59,7 +59,13 @@ def floor_to(value: Decimal, step: Decimal) -> Decimal:
         return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-class MoneyField(models.Field[Any, Any]):
+if TYPE_CHECKING:
+    _Field = models.Field[Any, Any]
+else:  # Django's fields take no type arguments at run time
+    _Field = models.Field
+
+
+class MoneyField(_Field):
     """A column for exact amounts: NUMERIC(38, 18) on PostgreSQL, canonical text on SQLite.
 
     SQLite would store a decimal as a binary float; as text it is exact, but '10' < '9'. So only equality and
