@@ -23,8 +23,8 @@ class RiskPolicy(TenantModel):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     level = models.CharField(max_length=16, choices=PolicyLevel)
-    # The strategy instance or connection that the limits are for; null at user level.
-    target_id = models.UUIDField(null=True, blank=True)
+    # The strategy instance, connection or user that the limits are for.
+    target_id = models.UUIDField()
     max_order_size = MoneyField(null=True, blank=True)
     max_position_size = MoneyField(null=True, blank=True)
     max_exposure = MoneyField(null=True, blank=True)
@@ -35,7 +35,7 @@ class RiskPolicy(TenantModel):
     class Meta:
         db_table = "risk_policies"
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["user", "level", "target_id"], name="risk_policy_target", nulls_distinct=False)
+            models.UniqueConstraint(fields=["user", "level", "target_id"], name="risk_policy_target")
         ]
 
     def __str__(self) -> str:
@@ -77,13 +77,13 @@ class KillLevel(models.TextChoices):
 class KillSwitch(TenantModel):
     """While ``lifted_at`` is null nothing new may be sent for the target. One row for each pressing.
 
-    At user level ``target_id`` is the user's id. Pressing takes the user's row exclusively, the engine holds it shared
+    ``target_id`` is the strategy instance, connection or user that is stopped. Pressing takes the user's row exclusively, the engine holds it shared
     while it commits an intent: so a switch waits for the commits under way, and none comes after it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     level = models.CharField(max_length=16, choices=KillLevel)
-    target_id = models.UUIDField(null=True, blank=True)
+    target_id = models.UUIDField()
     reason = models.CharField(max_length=500)
     flatten = models.BooleanField(default=False)
     pressed_by = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
