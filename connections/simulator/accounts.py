@@ -112,10 +112,9 @@ class Bank:
             raise InsufficientBalance
         balance.free += amount
 
-    def lock(self, account: Account, order: Order, instrument: Instrument) -> None:
+    def lock(self, account: Account, order: Order, instrument: Instrument, amount: Decimal) -> None:
         """Sets aside what an order can spend at most. Raises InsufficientBalance."""
         asset = spent_asset(order.side, instrument)
-        amount = _exposure(order)
         balance = account.balances[asset]
         if balance.free < amount:
             raise InsufficientBalance
@@ -125,7 +124,10 @@ class Bank:
 
     def relock(self, account: Account, order: Order, instrument: Instrument) -> None:
         """After matching or closing: keeps locked only what the rest of the order still needs."""
-        needed = _exposure(order) if order.is_open else ZERO
+        self.relock_to(account, order, instrument, exposure(order) if order.is_open else ZERO)
+
+    def relock_to(self, account: Account, order: Order, instrument: Instrument, needed: Decimal) -> None:
+        """Frees all of an order's lock but `needed`."""
         released = order.locked - needed
         if released:
             balance = account.balances[spent_asset(order.side, instrument)]
@@ -169,13 +171,10 @@ def _legs(side: Side, match: Match) -> tuple[Decimal, Decimal]:
     return (match.quote, match.quantity) if side is Side.BUY else (match.quantity, match.quote)
 
 
-def _exposure(order: Order) -> Decimal:
+def exposure(order: Order) -> Decimal:
     """The most that the open part of an order can cost, in the asset it spends."""
+    if order.price is None:
+        return order.locked
     if order.side is Side.SELL:
         return order.remaining
-    if order.quote_quantity is not None:
-        return order.quote_quantity - order.quote_executed
-    price = order.price or order.stop_price
-    if price is None:
-        return order.locked
-    return (price * order.remaining).quantize(_UNIT, rounding=ROUND_UP)
+    return (order.price * order.remaining).quantize(_UNIT, rounding=ROUND_UP)

@@ -295,6 +295,17 @@ class OrderBook:
             paid += self._quote(price, part)
         return got, paid
 
+    def base_for(self, side: Side, budget: Decimal) -> Decimal:
+        """The base quantity that a market order with this quote budget would trade."""
+        got = ZERO
+        for price, shown in self._shown(side.opposite):
+            part = min(shown, self._lots(budget / price))
+            got += part
+            budget -= self._quote(price, part)
+            if part < shown:
+                break
+        return got
+
     def would_take(self, side: Side, price: Decimal) -> bool:
         return self._sides[side.opposite].reached_by(price)
 
@@ -405,8 +416,10 @@ class OrderBook:
         """How much an order still takes at `price`."""
         if order.quote_quantity is None:
             return order.remaining
-        budget = order.quote_quantity - order.quote_executed
-        return (budget / price / self._lot).to_integral_value(rounding=ROUND_DOWN) * self._lot
+        return self._lots((order.quote_quantity - order.quote_executed) / price)
+
+    def _lots(self, quantity: Decimal) -> Decimal:
+        return (quantity / self._lot).to_integral_value(rounding=ROUND_DOWN) * self._lot
 
     def _match_order(self, order: Order, limit: Decimal | None) -> Iterator[Match]:
         half = self._sides[order.side.opposite]
