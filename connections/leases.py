@@ -1,0 +1,208 @@
+"""Sharing out work between processes by leases (rows that expire).
+
+Each kind of work ("shard", "stream") has a set of keys. Every living process of the kind holds its fair share; a dead
+one's leases expire and are taken over; when processes come, those who hold too much let go. A change of owner raises
+the lease's epoch, by which commits of an earlier owner are refused (fencing).
+
+Times: ``expires_at`` in the row is wall clock, for others to see that it ended. The holder itself trusts only
+``valid_until``, its monotonic clock, counted from *before* the query that renewed it.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import F, Q
+
+from connections.models import Lease, Process
+from desproject.lib.clock import SYSTEM_CLOCK, Clock
+
+log = structlog.get_logger(__name__)
+
+RunInDb = Callable[..., Awaitable[Any]]
+# A process whose sign of life is older than this many lease lengths is dead for the sharing out.
+_ALIVE_LEASES = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease of ours. Nothing may be done in its name past ``valid_until`` (monotonic seconds)."""
+
+    key: str
+    epoch: int
+    valid_until: float
+
+
+class LeaseKeeper:
+    """Gets and keeps this process's share of the leases of one kind.
+
+    ``keys`` names all work of the kind at present. ``on_gain`` and ``on_loss`` are awaited one after the other when a
+    lease is newly held or no longer held (expired under us, or let go). ``figures`` is written to the process's row.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        keys: Callable[[], Collection[str]],
+        run_in_db: RunInDb,
+        *,
+        on_gain: Callable[[HeldLease], Awaitable[None]],
+        on_loss: Callable[[str], Awaitable[None]],
+        figures: Callable[[], dict[str, Any]] = dict,
+        lease_seconds: float | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.kind = kind
+        self.owner = uuid.uuid4()
+        self.held: dict[str, HeldLease] = {}
+        self.draining = asyncio.Event()
+        self._keys = keys
+        self._run_in_db = run_in_db
+        self._on_gain = on_gain
+        self._on_loss = on_loss
+        self._figures = figures
+        self._seconds = lease_seconds or settings.CONFIG.lease_seconds
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Renews, gains and lets go until the process is told to drain; then hands everything over and returns."""
+        while not self.draining.is_set():
+            await self._round()
+            await self._drop_expired()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.draining.wait(), self._seconds / 4)
+        await self.release_all()
+
+    def still_valid(self, key: str, epoch: int) -> bool:
+        """Whether we may act now for this key in the name of this epoch."""
+        lease = self.held.get(key)
+        return lease is not None and lease.epoch == epoch and self._clock.monotonic() < lease.valid_until
+
+    async def release_all(self) -> None:
+        """Stops the work, then gives the leases back so that others needn't wait for their end."""
+        for key in list(self.held):
+            await self._lose(key)
+        try:
+            await self._run_in_db(self._forget)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("leases_not_released", kind=self.kind, error=str(error))
+
+    async def _round(self) -> None:
+        started = self._clock.monotonic()
+        try:
+            granted, surplus, draining = await self._run_in_db(self._renew, self._figures())
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("leases_not_renewed", kind=self.kind, error=str(error))
+            return
+        if draining:
+            self.draining.set()
+        valid_until = started + self._seconds
+        for key in list(self.held):
+            if granted.get(key) != self.held[key].epoch:
+                await self._lose(key)
+        await self._hand_over(surplus)
+        for key, epoch in granted.items():
+            lease = HeldLease(key, epoch, valid_until)
+            is_new = key not in self.held
+            self.held[key] = lease
+            if is_new:
+                await self._on_gain(lease)
+
+    async def _hand_over(self, surplus: Collection[str]) -> None:
+        """Stops the work of leases beyond our share, and only then gives them back."""
+        if not surplus:
+            return
+        log.info("leases_handed_over", kind=self.kind, count=len(surplus))
+        for key in surplus:
+            await self._lose(key)
+        with contextlib.suppress(DatabaseError, InterfaceError):  # else they end by themselves
+            await self._run_in_db(self._give_back, surplus)
+
+    async def _drop_expired(self) -> None:
+        now = self._clock.monotonic()
+        for key, lease in list(self.held.items()):
+            if now >= lease.valid_until:
+                log.warning("lease_expired", kind=self.kind, key=key)
+                await self._lose(key)
+
+    async def _lose(self, key: str) -> None:
+        self.held.pop(key, None)
+        await self._on_loss(key)
+
+    # Below: in a database thread.
+
+    def _renew(self, figures: dict[str, Any]) -> tuple[dict[str, int], list[str], bool]:
+        """Renews ours and takes free ones up to our share. Returns key → epoch of those, the keys beyond our share,
+        and whether an operator wants this process to drain."""
+        now = self._clock.now()
+        draining = self._sign_of_life(now, figures)
+        wanted = set(self._keys())
+        self._create_missing(wanted, now)
+        share = self._share(len(wanted), now)
+        ours = Lease.objects.filter(kind=self.kind, owner=self.owner, key__in=wanted, expires_at__gt=now)
+        mine = sorted(ours.values_list("key", flat=True))
+        keep, surplus = mine[:share], mine[share:]
+        expires_at = now + timedelta(seconds=self._seconds)
+        ours.filter(key__in=keep).update(expires_at=expires_at)
+        self._take(wanted, share - len(keep), now, expires_at)
+        return dict(ours.exclude(key__in=surplus).values_list("key", "epoch")), surplus, draining
+
+    def _sign_of_life(self, now: datetime, figures: dict[str, Any]) -> bool:
+        seen = Process.objects.filter(pk=self.owner)
+        if not seen.update(seen_at=now, figures=figures):
+            Process.objects.create(
+                id=self.owner, kind=self.kind, host=socket.gethostname(), pid=os.getpid(),
+                started_at=now, seen_at=now, figures=figures,
+            )
+        Process.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
+        return seen.filter(draining=True).exists()
+
+    def _share(self, keys: int, now: datetime) -> int:
+        alive = Process.objects.filter(
+            kind=self.kind, draining=False, seen_at__gt=now - timedelta(seconds=self._seconds * _ALIVE_LEASES)
+        ).count()
+        return math.ceil(keys / max(alive, 1))
+
+    def _create_missing(self, wanted: set[str], now: datetime) -> None:
+        known = set(Lease.objects.filter(kind=self.kind, key__in=wanted).values_list("key", flat=True))
+        Lease.objects.bulk_create(
+            [Lease(kind=self.kind, key=key, expires_at=now) for key in sorted(wanted - known)], ignore_conflicts=True
+        )
+
+    def _take(self, wanted: set[str], free_hands: int, now: datetime, expires_at: datetime) -> None:
+        if free_hands <= 0:
+            return
+        free = Q(owner__isnull=True) | Q(expires_at__lte=now)
+        with transaction.atomic():
+            rows = Lease.objects.filter(free, kind=self.kind, key__in=wanted).order_by("key")
+            if connection.features.has_select_for_update_skip_locked:
+                rows = rows.select_for_update(skip_locked=True)
+            keys = list(rows.values_list("key", flat=True)[:free_hands])
+            Lease.objects.filter(free, kind=self.kind, key__in=keys).update(
+                owner=self.owner, epoch=F("epoch") + 1, expires_at=expires_at
+            )
+
+    def _give_back(self, keys: Collection[str]) -> None:
+        Lease.objects.filter(kind=self.kind, owner=self.owner, key__in=keys).update(
+            owner=None, expires_at=self._clock.now()
+        )
+
+    def _forget(self) -> None:
+        now = self._clock.now()
+        Lease.objects.filter(kind=self.kind, owner=self.owner).update(owner=None, expires_at=now)
+        Process.objects.filter(pk=self.owner).delete()
+
+
+def request_drain(host: str) -> int:
+    """Asks every engine and stream process of this host to hand over and end; returns how many were asked."""
+    return Process.objects.filter(host=host, draining=False).update(draining=True)
