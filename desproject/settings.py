@@ -11,6 +11,7 @@ from django.core.management.utils import get_random_secret_key
 
 from desproject.config import BASE_DIR, load
 from desproject.lib.log import configure_logging
+from desproject.private_redis import socket_path
 
 # These make or need no stored secret: they may run before there is a master key.
 KEYLESS_COMMANDS = {"generate_master_key", "simexchange", "demo", "help", "--help", "--version", "version"}
@@ -132,7 +133,7 @@ def _database(url: str) -> dict[str, Any]:
 DATABASES = {"default": _database(CONFIG.database_url)}
 
 # The private Redis that `manage.py up` starts listens here when REDIS_URL is unset.
-PRIVATE_REDIS_SOCKET = DATA_DIR / "redis" / "redis.sock"
+PRIVATE_REDIS_SOCKET = socket_path(DATA_DIR)
 REDIS_URL = CONFIG.redis_url or f"unix://{PRIVATE_REDIS_SOCKET}"
 
 CHANNEL_LAYERS = {

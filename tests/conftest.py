@@ -1,6 +1,5 @@
 """What every test may use: a Redis of its own, users alice, bob and charlie."""
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,31 +10,45 @@ import redis
 from django.conf import settings
 
 from accounts.models import User
+from desproject import private_redis
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
-    """The URL of an empty Redis: the one of REDIS_URL, else a private one on a unix socket."""
+    """The URL of an empty Redis: the database that REDIS_URL names, else a private server on a unix socket."""
     if settings.CONFIG.redis_url:
-        redis.Redis.from_url(settings.REDIS_URL).flushdb()
-        yield settings.REDIS_URL
+        yield from _named_database()
         return
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if binary is None:
-        pytest.fail("no redis-server on PATH: see the README's set-up")
     socket: Path = settings.PRIVATE_REDIS_SOCKET
-    socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    server = subprocess.Popen(
-        [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"],
-        stdout=subprocess.DEVNULL,
-    )
-    for _ in range(200):
-        if socket.exists():
-            break
-        time.sleep(0.02)
+    server = subprocess.Popen(private_redis.command(socket, flushable=True), stdout=subprocess.DEVNULL)
+    wait_for_redis(settings.REDIS_URL)
     yield settings.REDIS_URL
     server.terminate()
     server.wait(10)
+
+
+def _named_database() -> Iterator[str]:
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    if client.dbsize():
+        pytest.fail("the database that REDIS_URL names isn't empty, and tests would empty it: name another one")
+    yield settings.REDIS_URL
+    client.flushdb()
+    client.close()
+
+
+def wait_for_redis(url: str, *, seconds: float = 10) -> None:
+    """Returns when a server answers at ``url``; fails the test when none does in time."""
+    client = redis.Redis.from_url(url)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            client.ping()
+            client.close()
+            return
+        except redis.RedisError:
+            if time.monotonic() > end:
+                pytest.fail(f"no Redis answers at {url}")
+            time.sleep(0.02)
 
 
 PASSWORD = "correct-horse-battery"

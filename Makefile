@@ -1,0 +1,53 @@
+# DES from a fresh clone: Python 3.11 or newer and make are all that must be there. `make help` lists the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-system lint lock
+
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+# Installs the lock file in seconds; pip takes its place where it can't be had.
+UV_VERSION := 0.13.8
+PACKAGES := accounts audit connections desproject risk trading
+STAMP := $(VENV)/.installed
+# Checks need settings, settings need a master key: one made for the occasion.
+KEYED = MASTER_ENCRYPTION_KEY="$$($(PYTHON) manage.py generate_master_key)"
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: $(STAMP) ## a virtual environment in .venv with every locked dependency
+
+$(STAMP): requirements.lock
+	@sh scripts/make-venv.sh "$(VENV)"
+	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; then \
+	    $(PYTHON) -m uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements.lock; \
+	else \
+	    echo "uv can't be had here: installing with pip, which takes longer"; \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $(STAMP)
+
+demo: $(STAMP) ## everything at once: simulated exchange, two users trading, console in the browser; Ctrl-C ends it
+	@$(PYTHON) manage.py demo
+
+up: $(STAMP) ## all processes of an installation on this machine (wants MASTER_ENCRYPTION_KEY, see .env.example)
+	@$(PYTHON) manage.py up
+
+test: $(STAMP) ## the fast tests, two at a time (SQLite and a private Redis unless DATABASE_URL and REDIS_URL say else)
+	@$(PYTHON) -m pytest -n 2 -m "not system"
+
+test-system: $(STAMP) ## the slow tests: real processes that trade, are killed, frozen and restarted
+	@$(PYTHON) -m pytest -n 0 -m system
+
+lint: $(STAMP) ## ruff, mypy, import contracts, bandit, migrations, deployment check
+	$(PYTHON) -m ruff check .
+	$(KEYED) $(PYTHON) -m mypy $(PACKAGES) tests manage.py
+	$(VENV)/bin/lint-imports --no-logo
+	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive $(PACKAGES) manage.py
+	$(KEYED) $(PYTHON) manage.py makemigrations --check --dry-run
+	$(KEYED) ENFORCE_SSL=1 ALLOWED_HOSTS=des.example.org $(PYTHON) manage.py check --deploy --fail-level WARNING
+	$(PYTHON) scripts/find_secrets.py
+
+lock: $(STAMP) ## resolve the dependencies of pyproject.toml anew into requirements.lock
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    --upgrade --group dev pyproject.toml --output-file requirements.lock
