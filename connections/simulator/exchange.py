@@ -331,6 +331,7 @@ class Exchange:
     def _report(
         self, order: Order, kind: str, progress: Progress | None = None, fill: Fill | None = None, cancel_id: str = ""
     ) -> None:
+        self.bank.get(order.owner).updated_ms = self.now_ms()
         state = progress or Progress(order.status, order.executed, order.quote_executed)
         change = self._changes[order.owner]
         change.reports.append(Report(order, kind, state, self.now_ms(), self._next_execution_id, fill, cancel_id))

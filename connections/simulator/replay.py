@@ -24,18 +24,18 @@ class BadRecording(ValueError):
 
 
 class Recording:
-    """The market of one symbol, played from a file."""
+    """The market of one symbol, played from a file. Lines are kept as read and decoded when their turn comes."""
 
     def __init__(self, path: Path) -> None:
         self._lines = _read(path)
-        self._start = next((index for index, (_, body) in enumerate(self._lines) if "lastUpdateId" in body), -1)
+        self._start = next((index for index, (_, body) in enumerate(self._lines) if b"lastUpdateId" in body), -1)
         if self._start < 0:
             raise BadRecording(f"{path.name}: no depth snapshot in it")
-        self._snapshot: dict[str, Any] = self._lines[self._start][1]
-        symbols = {body["data"]["s"] for _, body in self._lines if "data" in body}
+        self._snapshot = _decode(self._lines[self._start][1])
+        symbols = {stream.partition(b"@")[0] for stream in map(_stream, self._lines) if stream}
         if len(symbols) != 1:
             raise BadRecording(f"{path.name}: {len(symbols)} symbols, need one")
-        self._symbol: str = symbols.pop()
+        self._symbol = symbols.pop().decode().upper()
 
     @property
     def symbol(self) -> str:
@@ -52,38 +52,58 @@ class Recording:
             yield from self._play()
 
     def _play(self) -> Iterator[Step]:
-        last_update = self._snapshot["lastUpdateId"]
         previous_ns = self._lines[self._start][0]
-        for nanoseconds, body in self._lines[self._start + 1 :]:
-            data = body.get("data", {})
-            # A quote older than the newest one would bring back levels that have gone.
-            if data.get("u", last_update) >= last_update:
-                delay = min((nanoseconds - previous_ns) / 1e9, _MAX_DELAY_S)
+        player = _Player(self._snapshot["lastUpdateId"])
+        for nanoseconds, line in self._lines[self._start + 1 :]:
+            actions = tuple(player.actions(_decode(line)["data"]))
+            if actions:
+                yield Step(min((nanoseconds - previous_ns) / 1e9, _MAX_DELAY_S), self._symbol, actions)
                 previous_ns = nanoseconds
-                last_update = data.get("u", last_update)
-                yield Step(delay, self._symbol, tuple(_actions(data)))
 
 
-def _read(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    decoder = msgspec.json.Decoder()
-    opener = gzip.open if path.suffix == ".gz" else open
-    lines: list[tuple[int, dict[str, Any]]] = []
-    with opener(path, "rb") as file:
-        for line in file:
-            stamp, _, body = line.strip().partition(b" ")
-            if body:
-                lines.append((int(stamp), decoder.decode(body)))
-    return lines
+class _Player:
+    """Turns recorded messages into actions; knows which are older than what it has already shown."""
 
+    def __init__(self, snapshot_id: int) -> None:
+        self._snapshot_id = snapshot_id
+        self._top_id = snapshot_id
+        self._top: Top | None = None
 
-def _actions(data: dict[str, Any]) -> Iterator[Action]:
-    kind = data.get("e")
-    if kind == "trade":
-        yield Print(Side.SELL if data["m"] else Side.BUY, Decimal(data["p"]), Decimal(data["q"]))
-    elif kind == "depthUpdate":
+    def actions(self, data: dict[str, Any]) -> Iterator[Action]:
+        kind = data.get("e")
+        if kind == "trade":
+            yield Print(Side.SELL if data["m"] else Side.BUY, Decimal(data["p"]), Decimal(data["q"]))
+        elif kind == "depthUpdate":
+            yield from self._depth(data)
+        elif data["u"] > self._top_id:
+            self._top_id = data["u"]
+            self._top = Top((Decimal(data["b"]), Decimal(data["B"])), (Decimal(data["a"]), Decimal(data["A"])))
+            yield self._top
+
+    def _depth(self, data: dict[str, Any]) -> Iterator[Action]:
+        if data["u"] <= self._snapshot_id:
+            return
         yield Quotes(_levels(data, "b", "a"))
-    elif "B" in data:
-        yield Top((Decimal(data["b"]), Decimal(data["B"])), (Decimal(data["a"]), Decimal(data["A"])))
+        if data["u"] < self._top_id and self._top is not None:
+            # The delta is older than the best quote shown: it must not bring back levels that have gone.
+            yield self._top
+
+
+def _read(path: Path) -> list[tuple[int, bytes]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        parts = (line.strip().partition(b" ") for line in file)
+        return [(int(stamp), body) for stamp, _, body in parts if body]
+
+
+def _decode(line: bytes) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode(line)
+    return decoded
+
+
+def _stream(line: tuple[int, bytes]) -> bytes:
+    """The stream's name, which stands at the beginning of each message but the snapshot."""
+    return line[1][11:].partition(b'"')[0] if line[1].startswith(b'{"stream":"') else b""
 
 
 def _levels(data: dict[str, Any], bids: str, asks: str) -> tuple[tuple[Side, Decimal, Decimal], ...]:

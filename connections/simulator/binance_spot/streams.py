@@ -1,0 +1,216 @@
+"""Binance spot's market streams: what is published, and who has subscribed."""
+
+import asyncio
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from connections.simulator.accounts import Account
+from connections.simulator.binance_spot import payloads
+from connections.simulator.binance_spot.market_api import book_quote, day_statistics
+from connections.simulator.binance_spot.payloads import Json, number
+from connections.simulator.exchange import AccountChange, Exchange, Market
+from connections.simulator.faults import FaultBox, FaultKind, Occasion
+from connections.simulator.matching import Side
+from connections.simulator.sockets import Socket
+from connections.simulator.tape import INTERVALS, AggregateTrade, Bar, Trade
+
+_TICK_MS = 100
+_encode = msgspec.json.Encoder().encode
+_Change = tuple[Side, Decimal]
+
+
+class Subscriber:
+    """A socket and whether it wants each event wrapped with its stream's name."""
+
+    def __init__(self, socket: Socket, combined: bool) -> None:
+        self.socket = socket
+        self.combined = combined
+        self.streams: dict[str, None] = {}
+
+
+class DepthFeed:
+    """One symbol's depth deltas at one speed: which levels changed since the last one."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._last_id = market.book.update_id
+        self._changed: set[_Change] = set()
+
+    def add(self, changed: set[_Change]) -> None:
+        self._changed |= changed
+
+    def next_event(self, now_ms: int) -> Json | None:
+        """The delta since the last one, None if nothing changed. Ids go on without a hole."""
+        book = self._market.book
+        if book.update_id == self._last_id:
+            return None
+        first, self._last_id = self._last_id + 1, book.update_id
+        changed, self._changed = self._changed, set()
+        sides = {
+            side: [[number(price), number(book.total_at(side, price))] for where, price in changed if where is side]
+            for side in Side
+        }
+        head = {"e": "depthUpdate", "E": now_ms, "s": self._market.instrument.symbol}
+        return {**head, "U": first, "u": book.update_id, "b": sides[Side.BUY], "a": sides[Side.SELL]}
+
+
+class MarketStreams:
+    """Publishes everything public. An event is encoded once, whoever gets it."""
+
+    def __init__(self, exchange: Exchange, faults: FaultBox) -> None:
+        self._exchange = exchange
+        self._faults = faults
+        self._subscribers: dict[str, set[Subscriber]] = defaultdict(set)
+        self._depth = {
+            (symbol, speed): DepthFeed(market) for symbol, market in exchange.markets.items() for speed in (100, 1000)
+        }
+        self._top: dict[str, Json] = {}
+        self._shown_trades: dict[tuple[str, str], int] = {}
+        exchange.listeners.append(self)
+
+    # subscribing
+
+    def subscribe(self, subscriber: Subscriber, streams: list[str]) -> None:
+        for stream in streams:
+            subscriber.streams[stream] = None
+            self._subscribers[stream].add(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber, streams: list[str]) -> None:
+        for stream in streams:
+            subscriber.streams.pop(stream, None)
+            self._subscribers[stream].discard(subscriber)
+
+    # listening to the exchange
+
+    def market_moved(self, symbol: str, trades: list[Trade], aggregates: list[AggregateTrade]) -> None:
+        market = self._exchange.markets[symbol]
+        changed = market.book.drain_changes()
+        if changed:
+            for speed in (100, 1000):
+                self._depth[symbol, speed].add(changed)
+        now_ms, name = self._exchange.now_ms(), symbol.lower()
+        for trade in trades:
+            self._publish(f"{name}@trade", lambda trade=trade: payloads.trade_event(symbol, trade, now_ms))
+        for run in aggregates:
+            self._publish(f"{name}@aggTrade", lambda run=run: payloads.aggregate_event(symbol, run, now_ms))
+        if changed:
+            self._publish_top(market, f"{name}@bookTicker")
+
+    def account_changed(self, account: Account, change: AccountChange) -> None:
+        """Nobody's business here."""
+
+    def funds_moved(self, account: Account, asset: str, amount: Decimal) -> None:
+        """Nobody's business here."""
+
+    # the clock
+
+    async def run(self) -> None:
+        """Publishes what has its own rhythm, for ever: deltas each 100 ms, candles and tickers each second."""
+        while True:
+            now_ms = self._exchange.now_ms()
+            await asyncio.sleep((_TICK_MS - now_ms % _TICK_MS + 1) / 1000)
+            self.tick(self._exchange.now_ms())
+
+    def tick(self, now_ms: int) -> None:
+        """What is due at a tenth of a second."""
+        tenth = now_ms // _TICK_MS
+        for symbol, market in self._exchange.markets.items():
+            self._publish_depth(symbol, 100, now_ms)
+            if tenth % 10 == 0:
+                self._publish_depth(symbol, 1000, now_ms)
+                self._publish_second(market, now_ms, with_open_bars=tenth % 20 == 0)
+
+    def _publish_second(self, market: Market, now_ms: int, with_open_bars: bool) -> None:
+        symbol, name = market.instrument.symbol, market.instrument.symbol.lower()
+        market.tape.roll(now_ms)
+        for interval, bar in market.tape.drain_ended():
+            self._publish_bar(symbol, interval, bar, True, now_ms)
+        if with_open_bars:
+            self._publish_open_bars(market, now_ms)
+        self._publish(f"{name}@miniTicker", lambda: mini_ticker(market, now_ms))
+        self._publish(f"{name}@ticker", lambda: ticker(market, now_ms))
+        for levels in (5, 10, 20):
+            self._publish(f"{name}@depth{levels}", lambda levels=levels: partial_depth(market, levels))
+
+    def _publish_open_bars(self, market: Market, now_ms: int) -> None:
+        symbol = market.instrument.symbol
+        for interval in INTERVALS:
+            bar = market.tape.candles[interval].current
+            if interval != "1s" and self._shown_trades.get((symbol, interval)) != bar.last_id:
+                self._shown_trades[symbol, interval] = bar.last_id
+                self._publish_bar(symbol, interval, bar, False, now_ms)
+
+    def _publish_bar(self, symbol: str, interval: str, bar: Bar, closed: bool, now_ms: int) -> None:
+        stream = f"{symbol.lower()}@kline_{interval}"
+        self._publish(stream, lambda: payloads.kline_event(symbol, interval, bar, closed, now_ms))
+
+    def _publish_depth(self, symbol: str, speed: int, now_ms: int) -> None:
+        event = self._depth[symbol, speed].next_event(now_ms)
+        if event is None:
+            return
+        name = symbol.lower()
+        streams = [f"{name}@depth@100ms"] if speed == 100 else [f"{name}@depth", f"{name}@depth@1000ms"]
+        for stream in streams:
+            if self._has(stream) and self._faults.strike(FaultKind.DEPTH_GAP, Occasion(stream, "", symbol)) is None:
+                self._publish(stream, lambda: event)
+        if speed == 100:
+            for levels in (5, 10, 20):
+                market = self._exchange.markets[symbol]
+                stream = f"{name}@depth{levels}@100ms"
+                self._publish(stream, lambda levels=levels: partial_depth(market, levels))
+
+    def _publish_top(self, market: Market, stream: str) -> None:
+        if not self._has(stream):
+            return
+        quote = book_quote(market)
+        if quote == self._top.get(stream) or not (market.book.best(Side.BUY) and market.book.best(Side.SELL)):
+            return
+        self._top[stream] = quote
+        event = {
+            "u": market.book.update_id, "s": quote["symbol"], "b": quote["bidPrice"], "B": quote["bidQty"],
+            "a": quote["askPrice"], "A": quote["askQty"],
+        }  # fmt: skip
+        self._publish(stream, lambda: event)
+
+    def _has(self, stream: str) -> bool:
+        return bool(self._subscribers.get(stream))
+
+    def _publish(self, stream: str, make: Any) -> None:
+        subscribers = self._subscribers.get(stream)
+        if not subscribers:
+            return
+        raw = _encode(make()).decode()
+        wrapped = f'{{"stream":"{stream}","data":{raw}}}'
+        for subscriber in subscribers:
+            subscriber.socket.send(wrapped if subscriber.combined else raw)
+
+
+def partial_depth(market: Market, levels: int) -> Json:
+    book = market.book
+    return {
+        "lastUpdateId": book.update_id,
+        "bids": payloads.levels(book.depth(Side.BUY, levels)),
+        "asks": payloads.levels(book.depth(Side.SELL, levels)),
+    }
+
+
+def mini_ticker(market: Market, now_ms: int) -> Json:
+    day = day_statistics(market, now_ms)
+    return {
+        "e": "24hrMiniTicker", "E": now_ms, "s": day["symbol"], "c": day["lastPrice"], "o": day["openPrice"],
+        "h": day["highPrice"], "l": day["lowPrice"], "v": day["volume"], "q": day["quoteVolume"],
+    }  # fmt: skip
+
+
+def ticker(market: Market, now_ms: int) -> Json:
+    day = day_statistics(market, now_ms)
+    return {
+        "e": "24hrTicker", "E": now_ms, "s": day["symbol"], "p": day["priceChange"], "P": day["priceChangePercent"],
+        "w": day["weightedAvgPrice"], "x": day["prevClosePrice"], "c": day["lastPrice"], "Q": day["lastQty"],
+        "b": day["bidPrice"], "B": day["bidQty"], "a": day["askPrice"], "A": day["askQty"], "o": day["openPrice"],
+        "h": day["highPrice"], "l": day["lowPrice"], "v": day["volume"], "q": day["quoteVolume"],
+        "O": day["openTime"], "C": day["closeTime"], "F": day["firstId"], "L": day["lastId"], "n": day["count"],
+    }  # fmt: skip
