@@ -13,7 +13,7 @@ from pathlib import Path
 # What a socket's path may measure in bytes, on every Unix that we know of (Linux takes 107, macOS 103).
 _LONGEST_SOCKET_PATH = 100
 # Not the place that TMPDIR names: that may be long too, and differ between processes. The folder is checked to be ours.
-_SHORT_PLACE = Path("/tmp")  # noqa: S108
+_SHORT_PLACE = Path("/tmp")  # noqa: S108  # nosec B108
 _SERVERS = ("redis-server", "valkey-server")
 # Nobody needs these at run time, and each could stop, empty, expose or reconfigure the server.
 _REMOVED = (
@@ -23,7 +23,7 @@ _REMOVED = (
 _REMOVED_UNLESS_FLUSHABLE = ("FLUSHALL", "FLUSHDB", "SWAPDB")
 
 
-class RedisUnavailable(SystemExit):
+class RedisUnavailable(Exception):
     """No Redis can be started here; the text says in one line what to do."""
 
 

@@ -227,4 +227,4 @@ CONTENT_SECURITY_POLICY = {
 UNFOLD = {"SITE_TITLE": "DES", "SITE_HEADER": "DES", "SHOW_HISTORY": True}
 
 LOGGING_CONFIG = None
-configure_logging(CONFIG.log_level, CONFIG.log_format)
+configure_logging(CONFIG.log_level, CONFIG.log_format, ROLE)

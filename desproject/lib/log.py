@@ -1,4 +1,4 @@
-"""Structured logs on stderr: ts, level, msg, module and fields; secrets are scrubbed before anything is written."""
+"""Structured logs on stderr: ts, level, msg, module, process and fields; secrets are scrubbed before anything is written."""
 
 import logging
 import logging.config
@@ -28,9 +28,10 @@ def scrub(value: Any) -> Any:
     return value
 
 
-def configure_logging(level: str, style: str) -> None:
-    """Sends structlog's and the standard library's records through one chain to stderr."""
+def configure_logging(level: str, style: str, process: str) -> None:
+    """Sends structlog's and the standard library's records through one chain to stderr; ``process`` marks each."""
     shared: list[Any] = [
+        _Mark(process),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
@@ -67,6 +68,17 @@ def configure_logging(level: str, style: str) -> None:
             "aiohttp.access": {"level": "WARNING"},
         },
     })
+
+
+class _Mark:
+    """Adds which of the installation's processes speaks: they may share one stderr."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("process", self._process)
+        return event
 
 
 def _is_secret(name: str) -> bool:

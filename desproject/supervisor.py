@@ -1,0 +1,244 @@
+"""All processes of an installation on one machine: starts them, starts again what dies, drains, stops cleanly."""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import redis.asyncio
+import redis.exceptions
+import structlog
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, InterfaceError, connections
+
+from connections.leases import request_drain
+from connections.models import Process
+from desproject import private_redis
+from desproject.config import BASE_DIR
+from desproject.lib.clock import SYSTEM_CLOCK
+from desproject.processes import Child, Part, Reaper
+
+log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
+
+DRAIN_SECONDS = 15.0
+STOP_SECONDS = 15.0
+READY_SECONDS = 60.0
+
+
+class CannotStart(Exception):
+    """Something that the processes need isn't there; the text says what, in one line."""
+
+
+class AlreadyRunning(CannotStart):
+    """Another supervisor works on this data folder."""
+
+
+def redis_part() -> Part:
+    """The private Redis of this data folder."""
+    return Part("redis", tuple(private_redis.command(settings.PRIVATE_REDIS_SOCKET)))
+
+
+def parts(host: str, port: int) -> list[Part]:
+    """The processes of DES itself; all take their configuration from the environment."""
+    manage = (sys.executable, str(BASE_DIR / "manage.py"))
+    serve = ("-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "desproject.asgi:application")
+    return [
+        Part("web", (sys.executable, *serve), {"DES_ROLE": "web"}),
+        Part("streams", (*manage, "runworker", "exchange-streams"), {"DES_ROLE": "streams"}),
+        Part("engine", (*manage, "qcluster"), {"DES_ROLE": "engine", "Q_CLUSTER_NAME": "trading"}),
+        Part("tasks", (*manage, "qcluster"), {"DES_ROLE": "tasks"}),
+    ]
+
+
+class Supervisor:
+    """Runs the parts until ``stop`` is set, then drains and ends them. One at a time for a data folder.
+
+    ``log_dir``: where each process gets a log file; None sends all to our standard error. ``environment`` is added to
+    every process's own.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, log_dir: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.children: dict[str, Child] = {}
+        self.url = f"http://{_reachable(host)}:{port}"
+        self._host = host
+        self._port = port
+        self._log_dir = log_dir
+        self._environment = dict(environment or {})
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Starts everything, returns when all has ended. Raises AlreadyRunning, CannotStart, RedisUnavailable."""
+        settings.DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._log_dir:
+            self._log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _only_one(settings.DATA_DIR / "up.lock"):
+            await asyncio.to_thread(_migrate)
+            watcher = Reaper()
+            try:
+                await self._start(watcher)
+                await self.stop.wait()
+            finally:
+                await self._end()
+                watcher.close()
+
+    async def ready(self) -> None:
+        """Returns when the web process answers, or when we are stopping."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            end = time.monotonic() + READY_SECONDS
+            while not self.stop.is_set():
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(f"{self.url}/api/health") as answer:
+                        if answer.status == 200:
+                            return
+                if time.monotonic() > end:
+                    raise CannotStart(f"The web process didn't answer at {self.url} within {READY_SECONDS:.0f} s.")
+                await asyncio.sleep(0.1)
+
+    def request_stop(self) -> None:
+        """For signal handlers: the first call stops cleanly, the second one doesn't wait any more."""
+        if self.stop.is_set():
+            self.hurry.set()
+        self.stop.set()
+
+    async def _start(self, watcher: Reaper) -> None:
+        if not settings.CONFIG.redis_url:
+            self._launch(redis_part(), watcher)
+        await _redis_answers(settings.REDIS_URL)
+        for part in parts(self._host, self._port):
+            self._launch(part, watcher)
+        log.info("started", url=self.url, names=sorted(self.children))
+
+    def _launch(self, part: Part, watcher: Reaper) -> None:
+        child = Child(part, watcher, self._log_dir, self._environment)
+        self.children[part.name] = child
+        self._running[part.name] = asyncio.create_task(child.keep_running(), name=part.name)
+
+    async def _end(self) -> None:
+        """Hands over, then ends: engines and streams let go of their work before anything is told to stop."""
+        self.stop.set()
+        redis_task = self._running.pop("redis", None)
+        asked = await asyncio.to_thread(_quietly, _ask_to_drain)
+        # A cluster waits for its long task, which the drain ends; told now, it starts no new one in between.
+        for name in ("engine", "tasks"):
+            self._stop(name)
+        if asked:
+            await self._wait_until_drained()
+        for name in self._running:
+            self._stop(name)
+        await self._finish(self._running)
+        if redis_task:
+            self._stop("redis")
+            await self._finish({"redis": redis_task})
+        log.info("stopped")
+
+    def _stop(self, name: str) -> None:
+        if name in self.children:
+            self.children[name].stop()
+
+    async def _finish(self, running: Mapping[str, "asyncio.Task[None]"]) -> None:
+        if not running:
+            return
+        everything = asyncio.gather(*running.values())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._unless_hurried(asyncio.shield(everything))
+        for name, task in running.items():
+            if not task.done():
+                log.warning("process_killed", name=name)
+                self.children[name].kill()
+        await everything
+
+    async def _unless_hurried(self, work: "asyncio.Future[Any]") -> None:
+        hurry = asyncio.ensure_future(self.hurry.wait())
+        try:
+            await asyncio.wait([work, hurry], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+
+    async def _wait_until_drained(self) -> None:
+        end = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < end and not self.hurry.is_set():
+            # None: the database is away, nobody can hand over anything.
+            if await asyncio.to_thread(_quietly, _drained) is not False:
+                return
+            await asyncio.sleep(0.1)
+        log.warning("drain_took_too_long", seconds=DRAIN_SECONDS)
+
+
+def _reachable(host: str) -> str:
+    """How to reach, from this machine, a server bound to ``host``."""
+    with contextlib.suppress(ValueError):
+        if ip_address(host).is_unspecified:
+            return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"DES is already running on {settings.DATA_DIR}.") from None
+        yield
+
+
+async def _redis_answers(url: str) -> None:
+    client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2)
+    end = time.monotonic() + READY_SECONDS
+    try:
+        while True:
+            try:
+                await client.get("ready?")
+                return
+            except redis.exceptions.RedisError as error:
+                if time.monotonic() > end:
+                    raise CannotStart(f"Redis doesn't answer: {error}") from None
+            await asyncio.sleep(0.05)
+    finally:
+        await client.aclose()
+
+
+# Database work: in a thread, and leaving no connection open, because a supervisor runs for months and asks twice.
+
+
+def _migrate() -> None:
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except (DatabaseError, InterfaceError) as error:
+        raise CannotStart(f"The database can't be used: {str(error).strip()}") from None
+    finally:
+        connections.close_all()
+
+
+def _ask_to_drain() -> int:
+    return request_drain(socket.gethostname())
+
+
+def _drained() -> bool:
+    fresh = SYSTEM_CLOCK.now() - timedelta(seconds=settings.CONFIG.lease_seconds)
+    return not Process.objects.filter(host=socket.gethostname(), draining=True, seen_at__gt=fresh).exists()
+
+
+def _quietly(work: Callable[[], Result]) -> Result | None:
+    try:
+        return work()
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("database_away", error=str(error).strip())
+        return None
+    finally:
+        connections.close_all()
