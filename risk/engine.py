@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import ClassVar, Protocol
 
 from connections.gateways import OrderType, Side
-from desproject.lib.money import ZERO
+from desproject.lib.money import ZERO, exact
 from risk.policy import Limits
 
 
@@ -33,7 +33,8 @@ class Intent:
     @property
     def notional(self) -> Decimal:
         """The order's worth in the quote asset."""
-        return self.quantity * self.reference_price
+        with exact():
+            return self.quantity * self.reference_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,13 @@ class RiskRule(Protocol):
 
 def evaluate(intent: Intent, state: RiskState, limits: Limits, rules: Iterable[RiskRule]) -> Allow | Denial:
     """Asks every rule; the first denial is the answer."""
-    for rule in rules:
-        if rule.entries_only and intent.is_exit:
-            continue
-        reason = rule.check(intent, state, limits)
-        if reason is not None:
-            return Denial(rule.slug, reason)
+    with exact():
+        for rule in rules:
+            if rule.entries_only and intent.is_exit:
+                continue
+            reason = rule.check(intent, state, limits)
+            if reason is not None:
+                return Denial(rule.slug, reason)
     return Allow()
 
 

@@ -1,5 +1,7 @@
 """Exact money: Decimal everywhere, 18 decimals at most, the same value back from either database."""
 
+import decimal
+from contextlib import AbstractContextManager
 from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 DECIMALS = 18
 DIGITS = 38
 ZERO = Decimal(0)
-_CONTEXT = Context(prec=60)
+# The product of two amounts has 76 digits at most, real ones far fewer.
+_CONTEXT = Context(prec=2 * DIGITS)
 _QUANTUM = Decimal(1).scaleb(-DECIMALS)
+# Python computes with 28 digits unless told otherwise, and an amount may have 38: plain `+` and `*` would round
+# silently. This holds for the threads and tasks that start after the import; exact() holds anywhere.
+decimal.DefaultContext.prec = _CONTEXT.prec
+decimal.getcontext().prec = _CONTEXT.prec
 
 
 class NotMoney(ValueError):
@@ -25,17 +32,28 @@ def money(value: str | int | Decimal) -> Decimal:
     """
     if isinstance(value, float | bool):
         raise NotMoney("amounts are decimals, not floats")
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise NotMoney("not a decimal number")
     try:
         number = Decimal(value)
-    except (InvalidOperation, TypeError) as error:
+    except (InvalidOperation, TypeError, ValueError) as error:
         raise NotMoney("not a decimal number") from error
     if not number.is_finite():
         raise NotMoney("not a finite number")
     if number and (number.adjusted() > DIGITS - DECIMALS - 1):
         raise NotMoney("more than 20 digits before the point")
-    if int(number.as_tuple().exponent) < -DECIMALS and _CONTEXT.quantize(number, _QUANTUM) != number:
+    if not number:  # whatever its sign and exponent
+        return ZERO
+    if int(number.as_tuple().exponent) >= -DECIMALS:
+        return number
+    if _CONTEXT.quantize(number, _QUANTUM) != number:
         raise NotMoney("more than 18 decimals")
-    return number
+    return _CONTEXT.normalize(number)
+
+
+def exact() -> AbstractContextManager[Context]:
+    """Arithmetic inside is exact for amounts: enough digits for the product of any two. Divisions still round."""
+    return localcontext(_CONTEXT)
 
 
 def plain(value: Decimal) -> str:
@@ -89,7 +107,7 @@ class MoneyField(_Field):
             raise ValidationError(str(error), code="invalid") from error
 
     def from_db_value(self, value: Any, *_: Any) -> Decimal | None:
-        return None if value is None else Decimal(value).normalize(_CONTEXT) + ZERO
+        return None if value is None else _CONTEXT.add(Decimal(value).normalize(_CONTEXT), ZERO)
 
     def get_prep_value(self, value: Any) -> Decimal | None:
         return None if value is None else money(value)

@@ -18,9 +18,9 @@ Actions = NDArray[np.int8]
 
 
 class Params(BaseModel):
-    """Base of every strategy's parameters: typed, bounded, described; unknown names are refused."""
+    """Base of every strategy's parameters: typed, bounded, described; unknown names and wrong types are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,15 @@ class BarWindow:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """One action for each instance of the batch (HOLD, ENTER or EXIT), in the batch's order, and what was seen:
-    indicator name → one value an instance."""
+    indicator name → one value an instance (NaN while it isn't warm, a finite number wherever the action isn't HOLD)."""
 
     actions: Actions
     seen: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Batch(Protocol):
-    """All instances of one strategy on one (feed, symbol, timeframe)."""
+    """All instances of one strategy on one (feed, symbol, timeframe). Calls leave nothing behind: the same bars give
+    the same actions, whatever was asked before."""
 
     # Some instance wants on_quote too.
     wants_quotes: bool
@@ -58,21 +59,26 @@ class Batch(Protocol):
 
     def on_quote(self, bars: BarWindow, price: float) -> Evaluation:
         """A quote changed: ``price`` is the mid, the provisional close after ``bars``. Only instances whose
-        parameters ask for quotes may act."""
+        parameters ask for quotes may act. While the bar is under way the same action may come with every quote:
+        the caller acts on the first one."""
+
+
+# The protocol's own ``Params`` hides the name inside it.
+_Params = Params
 
 
 class StrategyClass(Protocol):
-    """A strategy kind, found by its ``slug``."""
+    """A strategy kind, found by its ``slug``. Its methods get instances of its own ``Params``."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
-    Params: ClassVar[type[Params]]
+    Params: ClassVar[type[_Params]]
 
     @staticmethod
-    def warmup_bars(params: Params) -> int:
-        """How many finished bars the newest value derives from; no signal before there are as many."""
+    def warmup_bars(params: _Params) -> int:
+        """How many finished bars a decision derives from, and never more; no signal before there are as many."""
 
     @staticmethod
-    def batch(params: Sequence[Params]) -> Batch:
+    def batch(params: Sequence[_Params]) -> Batch:
         """Prepares a batch for instances with these parameters, in this order."""
