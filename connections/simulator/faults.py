@@ -56,7 +56,10 @@ class Occasion(NamedTuple):
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One fault. Empty limits match everything; it strikes after `after` matching occasions, `count` times (0: always)."""
+    """One fault. Empty limits match everything, `path` matches what begins with it.
+
+    It strikes after `after` matching occasions, `count` times (0: always).
+    """
 
     kind: FaultKind
     path: str = ""

@@ -55,8 +55,9 @@ def _bar(
     closes_ms = opened_ms + INTERVALS[interval] - 1
     middle = (high + low) / 2
     return Bar(
-        opened_ms, closes_ms, opened, high, low, closed, volume, _cut(volume * middle), trades, taker, _cut(taker * middle)
-    )
+        opened_ms, closes_ms, opened, high, low, closed, volume, _cut(volume * middle), trades, taker,
+        _cut(taker * middle),
+    )  # fmt: skip
 
 
 def _moved(instrument: Instrument, price: Decimal, change: float) -> Decimal:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Instrument:
 
 
 def _spot(base: str, quote: str, **numbers: str) -> Instrument:
-    values = {name: Decimal(text) for name, text in numbers.items()}
+    values: dict[str, Any] = {name: Decimal(text) for name, text in numbers.items()}
     return Instrument(base + quote, base, quote, min_quantity=values["lot"], **values)
 
 
@@ -35,20 +36,48 @@ INSTRUMENTS: dict[str, Instrument] = {
     instrument.symbol: instrument
     for instrument in (
         _spot(
-            "BTC", "USDT", tick="0.01", lot="0.00001", max_quantity="9000", max_market_quantity="120",
-            min_notional="5", start_price="61800", level_quantity="0.8",
+            "BTC",
+            "USDT",
+            tick="0.01",
+            lot="0.00001",
+            max_quantity="9000",
+            max_market_quantity="120",
+            min_notional="5",
+            start_price="61800",
+            level_quantity="0.8",
         ),
         _spot(
-            "ETH", "USDT", tick="0.01", lot="0.0001", max_quantity="9000", max_market_quantity="2000",
-            min_notional="5", start_price="2680", level_quantity="12",
+            "ETH",
+            "USDT",
+            tick="0.01",
+            lot="0.0001",
+            max_quantity="9000",
+            max_market_quantity="2000",
+            min_notional="5",
+            start_price="2680",
+            level_quantity="12",
         ),
         _spot(
-            "SOL", "USDT", tick="0.01", lot="0.001", max_quantity="90000", max_market_quantity="20000",
-            min_notional="5", start_price="154", level_quantity="160",
+            "SOL",
+            "USDT",
+            tick="0.01",
+            lot="0.001",
+            max_quantity="90000",
+            max_market_quantity="20000",
+            min_notional="5",
+            start_price="154",
+            level_quantity="160",
         ),
         _spot(
-            "ETH", "BTC", tick="0.00001", lot="0.0001", max_quantity="100000", max_market_quantity="2000",
-            min_notional="0.0001", start_price="0.04337", level_quantity="15",
+            "ETH",
+            "BTC",
+            tick="0.00001",
+            lot="0.0001",
+            max_quantity="100000",
+            max_market_quantity="2000",
+            min_notional="0.0001",
+            start_price="0.04337",
+            level_quantity="15",
         ),
     )
 }

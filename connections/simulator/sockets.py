@@ -1,7 +1,7 @@
 """Open websockets: a bounded outbox each, pings, freezing and cutting."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ class Socket:
             self._last_ping = now
             self._put(_Control(WSMsgType.PING, str(int(now * 1000)).encode()))
 
-    async def texts(self) -> AsyncIterator[str]:
+    async def texts(self) -> AsyncGenerator[str, None]:
         """The text messages that come in; ends with the connection, or when the peer sends too many."""
         async for message in self._ws:
             if self._is_flooded():
@@ -86,9 +86,12 @@ class Socket:
         with suppress(ConnectionError):
             while not self._ws.closed:
                 item = await self._outbox.get()
-                while (pause := self._frozen_until - self._loop.time()) > 0:
-                    await asyncio.sleep(pause)
+                await self._thaw()
                 await self._write_one(item)
+
+    async def _thaw(self) -> None:
+        while (pause := self._frozen_until - self._loop.time()) > 0:  # noqa: ASYNC110 - a freeze may grow meanwhile
+            await asyncio.sleep(pause)
 
     async def _write_one(self, item: str | _Control) -> None:
         if isinstance(item, str):
@@ -126,7 +129,7 @@ class Sockets:
     def of(self, kind: SocketKind | None) -> list[Socket]:
         return [socket for socket in self._open if kind is None or socket.kind is kind]
 
-    async def serve(self, socket: Socket) -> AsyncIterator[str]:
+    async def serve(self, socket: Socket) -> AsyncGenerator[str, None]:
         """Opens a socket, runs its writer, and gives its incoming texts."""
         self._open.add(socket)
         writer = asyncio.create_task(socket.write())

@@ -16,8 +16,8 @@ _LEVELS = 40
 _REFRESHED = 4
 _TAKER_CHANCE = 0.7
 # A trend lasts some seconds and moves some parts of the price a step; noise rides on it.
-_TREND_STEPS = (60, 220)
-_TREND_MOVE = (4e-6, 1.6e-5)
+_TREND_STEPS = (60, 160)
+_TREND_MOVE = (6e-6, 2e-5)
 _NOISE = 1.2e-5
 _PULL = 2e-5
 

@@ -19,7 +19,7 @@ from connections.simulator.server import Settings, SimulatorServer, UnknownSymbo
 
 class Command(BaseCommand):
     help = "Runs an exchange simulator that speaks Binance spot. Prints one line of JSON when it is ready."
-    requires_system_checks: list[str] = []
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django declares it so
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")

@@ -58,9 +58,7 @@ _ASKED = ("symbol", "symbols", "symbolStatus")
 REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/ping"): _open(market_api.ping, 1),
     ("GET", "/api/v3/time"): _open(market_api.server_time, 1),
-    ("GET", "/api/v3/exchangeInfo"): _open(
-        market_api.exchange_info, 20, *_ASKED, "permissions", "showPermissionSets"
-    ),
+    ("GET", "/api/v3/exchangeInfo"): _open(market_api.exchange_info, 20, *_ASKED, "permissions", "showPermissionSets"),
     ("GET", "/api/v3/depth"): _open(market_api.depth, _depth_weight, "symbol", "limit", "symbolStatus"),
     ("GET", "/api/v3/trades"): _open(market_api.trades, 25, "symbol", "limit"),
     ("GET", "/api/v3/historicalTrades"): _open(market_api.trades, 25, "symbol", "limit", "fromId"),

@@ -87,5 +87,3 @@ def _check_open_orders(ticket: Ticket, account: Account, instrument: Instrument)
 
 def _fixed(value: Decimal) -> str:
     return f"{value:.8f}"
-
-

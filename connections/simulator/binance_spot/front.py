@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from urllib.parse import parse_qs
 
@@ -112,7 +112,7 @@ class BinanceSpot:
         return response
 
 
-async def _texts(sockets: Sockets, socket: Socket) -> AsyncIterator[str]:
+async def _texts(sockets: Sockets, socket: Socket) -> AsyncGenerator[str, None]:
     async with aclosing(sockets.serve(socket)) as texts:
         async for text in texts:
             yield text

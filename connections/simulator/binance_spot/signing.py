@@ -25,7 +25,11 @@ _MAX_WINDOW_MS = 60_000
 
 def rest_payload(query: str, body: str) -> bytes:
     """What a REST signature covers: query and body as sent, without the signature itself."""
-    return "".join("&".join(i for i in part.split("&") if not i.startswith("signature=")) for part in (query, body)).encode()
+    return (_without_signature(query) + _without_signature(body)).encode()
+
+
+def _without_signature(text: str) -> str:
+    return "&".join(item for item in text.split("&") if not item.startswith("signature="))
 
 
 def ws_payload(params: Mapping[str, Any]) -> bytes:

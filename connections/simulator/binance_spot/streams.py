@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from functools import partial
 
 import msgspec
 
@@ -93,9 +94,9 @@ class MarketStreams:
                 self._depth[symbol, speed].add(changed)
         now_ms, name = self._exchange.now_ms(), symbol.lower()
         for trade in trades:
-            self._publish(f"{name}@trade", lambda trade=trade: payloads.trade_event(symbol, trade, now_ms))
+            self._publish(f"{name}@trade", partial(payloads.trade_event, symbol, trade, now_ms))
         for run in aggregates:
-            self._publish(f"{name}@aggTrade", lambda run=run: payloads.aggregate_event(symbol, run, now_ms))
+            self._publish(f"{name}@aggTrade", partial(payloads.aggregate_event, symbol, run, now_ms))
         if changed:
             self._publish_top(market, f"{name}@bookTicker")
 
@@ -130,10 +131,9 @@ class MarketStreams:
             self._publish_bar(symbol, interval, bar, True, now_ms)
         if with_open_bars:
             self._publish_open_bars(market, now_ms)
-        self._publish(f"{name}@miniTicker", lambda: mini_ticker(market, now_ms))
-        self._publish(f"{name}@ticker", lambda: ticker(market, now_ms))
-        for levels in (5, 10, 20):
-            self._publish(f"{name}@depth{levels}", lambda levels=levels: partial_depth(market, levels))
+        self._publish(f"{name}@miniTicker", partial(mini_ticker, market, now_ms))
+        self._publish(f"{name}@ticker", partial(ticker, market, now_ms))
+        self._publish_partial(market, "")
 
     def _publish_open_bars(self, market: Market, now_ms: int) -> None:
         symbol = market.instrument.symbol
@@ -145,7 +145,7 @@ class MarketStreams:
 
     def _publish_bar(self, symbol: str, interval: str, bar: Bar, closed: bool, now_ms: int) -> None:
         stream = f"{symbol.lower()}@kline_{interval}"
-        self._publish(stream, lambda: payloads.kline_event(symbol, interval, bar, closed, now_ms))
+        self._publish(stream, partial(payloads.kline_event, symbol, interval, bar, closed, now_ms))
 
     def _publish_depth(self, symbol: str, speed: int, now_ms: int) -> None:
         event = self._depth[symbol, speed].next_event(now_ms)
@@ -157,10 +157,12 @@ class MarketStreams:
             if self._has(stream) and self._faults.strike(FaultKind.DEPTH_GAP, Occasion(stream, "", symbol)) is None:
                 self._publish(stream, lambda: event)
         if speed == 100:
-            for levels in (5, 10, 20):
-                market = self._exchange.markets[symbol]
-                stream = f"{name}@depth{levels}@100ms"
-                self._publish(stream, lambda levels=levels: partial_depth(market, levels))
+            self._publish_partial(self._exchange.markets[symbol], "@100ms")
+
+    def _publish_partial(self, market: Market, suffix: str) -> None:
+        name = market.instrument.symbol.lower()
+        for levels in (5, 10, 20):
+            self._publish(f"{name}@depth{levels}{suffix}", partial(partial_depth, market, levels))
 
     def _publish_top(self, market: Market, stream: str) -> None:
         if not self._has(stream):
@@ -178,7 +180,7 @@ class MarketStreams:
     def _has(self, stream: str) -> bool:
         return bool(self._subscribers.get(stream))
 
-    def _publish(self, stream: str, make: Any) -> None:
+    def _publish(self, stream: str, make: Callable[[], Json]) -> None:
         subscribers = self._subscribers.get(stream)
         if not subscribers:
             return

@@ -106,9 +106,7 @@ def open_orders(call: Call) -> list[Json]:
     if symbol is not None:
         call.market_named(symbol)
     return [
-        payloads.queried_order(order)
-        for order in call.account.open_orders.values()
-        if symbol in (None, order.symbol)
+        payloads.queried_order(order) for order in call.account.open_orders.values() if symbol in (None, order.symbol)
     ]
 
 
@@ -278,5 +276,3 @@ def _period(call: Call) -> tuple[int | None, int | None]:
 def new_client_id() -> str:
     """22 characters, as Binance makes them up."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(22))
-
-

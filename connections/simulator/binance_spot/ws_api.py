@@ -50,12 +50,13 @@ class Session:
 
     def respond(self, text: str) -> str:
         """Runs one request; the answer as JSON."""
-        request_id, params, answer = None, {}, {}
+        request_id: Any = None
+        params: dict[str, Any] = {}
         try:
             request = _decode(text)
             request_id = request.get("id")
             params = request.get("params") or {}
-            answer = {"status": 200, "result": self._run(str(request.get("method", "")), params)}
+            answer: dict[str, Any] = {"status": 200, "result": self._run(str(request.get("method", "")), params)}
         except ApiError as error:
             answer = {"status": error.status, "error": self._error_body(error)}
         if as_text(params.get("returnRateLimits", self._show_limits)) == "true":
@@ -73,9 +74,7 @@ class Session:
         if endpoint.counts_orders:
             self._door.received_order(params.get("apiKey") or self._logged_on, values.get("newClientOrderId"))
         logged_on = self._logged_on if "signature" not in params else None
-        credentials = Credentials(
-            params.get("apiKey"), params.get("signature"), lambda: ws_payload(params), logged_on
-        )
+        credentials = Credentials(params.get("apiKey"), params.get("signature"), lambda: ws_payload(params), logged_on)
         return self._door.run(endpoint, Params(values), credentials, self._address)
 
     def _error_body(self, error: ApiError) -> dict[str, Any]:
