@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import math
 import os
-import socket
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from desproject.lib.clock import SYSTEM_CLOCK, Clock
 log = structlog.get_logger(__name__)
 
 RunInDb = Callable[..., Awaitable[Any]]
-# A process whose sign of life is older than this many lease lengths is dead for the sharing out.
-_ALIVE_LEASES = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,7 @@ class LeaseKeeper:
 
     async def release_all(self) -> None:
         """Stops the work, then gives the leases back so that others needn't wait for their end."""
-        for key in list(self.held):
-            await self._lose(key)
+        await self._lose(list(self.held))
         try:
             await self._run_in_db(self._forget)
         except (DatabaseError, InterfaceError) as error:
@@ -107,9 +103,7 @@ class LeaseKeeper:
         if draining:
             self.draining.set()
         valid_until = started + self._seconds
-        for key in list(self.held):
-            if granted.get(key) != self.held[key].epoch:
-                await self._lose(key)
+        await self._lose([key for key, lease in self.held.items() if granted.get(key) != lease.epoch])
         await self._hand_over(surplus)
         for key, epoch in granted.items():
             lease = HeldLease(key, epoch, valid_until)
@@ -123,21 +117,21 @@ class LeaseKeeper:
         if not surplus:
             return
         log.info("leases_handed_over", kind=self.kind, count=len(surplus))
-        for key in surplus:
-            await self._lose(key)
+        await self._lose(surplus)
         with contextlib.suppress(DatabaseError, InterfaceError):  # else they end by themselves
             await self._run_in_db(self._give_back, surplus)
 
     async def _drop_expired(self) -> None:
         now = self._clock.monotonic()
-        for key, lease in list(self.held.items()):
-            if now >= lease.valid_until:
-                log.warning("lease_expired", kind=self.kind, key=key)
-                await self._lose(key)
+        expired = [key for key, lease in self.held.items() if now >= lease.valid_until]
+        if expired:
+            log.warning("leases_expired", kind=self.kind, count=len(expired))
+        await self._lose(expired)
 
-    async def _lose(self, key: str) -> None:
-        self.held.pop(key, None)
-        await self._on_loss(key)
+    async def _lose(self, keys: Collection[str]) -> None:
+        """From now on nothing may be sent for the keys; their work is ended side by side."""
+        lost = [key for key in keys if self.held.pop(key, None) is not None]
+        await asyncio.gather(*(self._on_loss(key) for key in lost))
 
     # Below: in a database thread.
 
@@ -161,17 +155,14 @@ class LeaseKeeper:
         seen = Process.objects.filter(pk=self.owner)
         if not seen.update(seen_at=now, figures=figures):
             Process.objects.create(
-                id=self.owner, kind=self.kind, host=socket.gethostname(), pid=os.getpid(),
+                id=self.owner, kind=self.kind, host=settings.CONFIG.host, pid=os.getpid(),
                 started_at=now, seen_at=now, figures=figures,
             )
         Process.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
-        return seen.filter(draining=True).exists()
+        return seen.filter(draining=True).exists() or is_draining(settings.CONFIG.host, now)
 
     def _share(self, keys: int, now: datetime) -> int:
-        alive = Process.objects.filter(
-            kind=self.kind, draining=False, seen_at__gt=now - timedelta(seconds=self._seconds * _ALIVE_LEASES)
-        ).count()
-        return math.ceil(keys / max(alive, 1))
+        return math.ceil(keys / max(living(self.kind, now), 1))
 
     def _create_missing(self, wanted: set[str], now: datetime) -> None:
         known = set(Lease.objects.filter(kind=self.kind, key__in=wanted).values_list("key", flat=True))
@@ -203,6 +194,26 @@ class LeaseKeeper:
         Process.objects.filter(pk=self.owner).delete()
 
 
-def request_drain(host: str) -> int:
-    """Asks every engine and stream process of this host to hand over and end; returns how many were asked."""
-    return Process.objects.filter(host=host, draining=False).update(draining=True)
+_DRAIN = "drain"
+_DRAIN_SECONDS = 120
+
+
+def request_drain(host: str) -> None:
+    """Asks every engine and stream process of a host to hand over and end, and keeps new ones from starting there
+    until the host's processes are stopped (two minutes at most)."""
+    now = SYSTEM_CLOCK.now()
+    Lease.objects.update_or_create(
+        kind=_DRAIN, key=host, defaults={"expires_at": now + timedelta(seconds=_DRAIN_SECONDS)}
+    )
+    Process.objects.filter(host=host).update(draining=True)
+
+
+def is_draining(host: str, now: datetime) -> bool:
+    """Whether the host was asked to drain."""
+    return Lease.objects.filter(kind=_DRAIN, key=host, expires_at__gt=now).exists()
+
+
+def living(kind: str, now: datetime) -> int:
+    """How many processes of a kind give signs of life and take on work."""
+    fresh = now - timedelta(seconds=settings.CONFIG.lease_seconds)
+    return Process.objects.filter(kind=kind, draining=False, seen_at__gt=fresh).count()

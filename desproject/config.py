@@ -1,6 +1,7 @@
 """The configuration: every value comes from the environment and is checked at start, all faults in one message."""
 
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,16 +20,19 @@ class ConfigurationError(SystemExit):
 
 
 class Config(BaseSettings):
-    """One field per environment variable; ``.env.example`` explains them."""
+    """One field per environment variable, an empty one counts as unset; ``.env.example`` explains them."""
 
-    model_config = SettingsConfigDict(env_prefix="", case_sensitive=False, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="", case_sensitive=False, extra="ignore", env_ignore_empty=True)
 
     debug: bool = Field(False, validation_alias="DES_DEBUG")
     data_dir: Path = Field(BASE_DIR / "var", validation_alias="DES_DATA_DIR")
     role: Literal["command", "web", "streams", "engine", "tasks"] = Field("command", validation_alias="DES_ROLE")
+    host: str = Field(default_factory=socket.gethostname, max_length=60, validation_alias="DES_HOST")
     secret_key: str = Field("", validation_alias="SECRET_KEY", repr=False)
     jwt_secret: str = Field("", validation_alias="JWT_SECRET", repr=False)
-    allowed_hosts: Annotated[list[str], NoDecode] = Field(["localhost", "127.0.0.1", "[::1]"], validation_alias="ALLOWED_HOSTS")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        ["localhost", "127.0.0.1", "[::1]"], validation_alias="ALLOWED_HOSTS"
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field([], validation_alias="CORS_ORIGINS")
     enforce_ssl: bool = Field(False, validation_alias="ENFORCE_SSL")
 

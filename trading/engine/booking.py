@@ -1,0 +1,330 @@
+"""Booking what an exchange reports: pure functions from a tenant's state and a report to the rows that change.
+
+Reports come late, twice, out of order, by stream and by REST. The result is the same: a fill is booked once by its
+trade id, statuses only move forward, and a reservation is released once, when the order has ended and everything that
+was reported as filled is booked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from audit.record import entry
+from connections.gateways import AccountSnapshot, Fill, OrderReport, ReportStatus, Side, SymbolRules
+from desproject.lib.money import ZERO, plain, settle
+from risk.models import RiskMetrics
+from trading.engine.committer import WriteSet
+from trading.engine.state import Account, LiveOrder, TenantState, changed
+from trading.models import Balance, Order, OrderEvent, Position, Reservation, StrategyInstance, Trade
+from trading.order_states import TERMINAL, OrderStatus, check_move
+from trading.positions import PositionState, apply_fill
+
+_STATUS = {
+    ReportStatus.WORKING: OrderStatus.SUBMITTED,
+    ReportStatus.PARTIALLY_FILLED: OrderStatus.PARTIALLY_FILLED,
+    ReportStatus.FILLED: OrderStatus.FILLED,
+    ReportStatus.CANCELLED: OrderStatus.CANCELLED,
+    ReportStatus.REJECTED: OrderStatus.REJECTED,
+    ReportStatus.EXPIRED: OrderStatus.EXPIRED,
+}
+_RANK = {OrderStatus.SUBMITTED: 1, OrderStatus.PARTIALLY_FILLED: 2}
+_ENDED = 3
+
+
+@dataclass(slots=True)
+class Booking:
+    """Rows of one report, not yet committed; ``apply`` puts them into the state after the commit."""
+
+    live: LiveOrder
+    account: Account
+    order: Order
+    reservation: Reservation | None
+    trades: list[Trade]
+    events: list[OrderEvent]
+    position: Position | None
+    balances: dict[str, Balance]
+    metrics: RiskMetrics | None
+    instance: StrategyInstance | None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.order is self.live.order and not self.trades and self.reservation is self.live.reservation
+
+    def write(self, writes: WriteSet) -> None:
+        """Adds the rows to a write set."""
+        if self.order is not self.live.order:
+            writes.update(self.order, *_ORDER_FIELDS)
+        writes.create(*self.trades, *self.events)
+        if self.reservation is not None and self.reservation is not self.live.reservation:
+            writes.update(self.reservation, "remaining", "released_at")
+        if self.position is not None:
+            writes.save(self.position, "quantity", "average_price", "realized_pnl", "other_fees")
+        for balance in self.balances.values():
+            writes.save(balance, "total", "locked", "as_of")
+        if self.metrics is not None:
+            writes.save(self.metrics, "trade_count", "realized_pnl", "loss", "peak_pnl", "max_drawdown")
+        if self.instance is not None:
+            writes.update(self.instance, "held_quantity")
+        writes.create(*self._audit())
+
+    def _audit(self) -> list[object]:
+        return [
+            entry(
+                f"order.{event.to_status}",
+                user_id=self.order.user_id,
+                resource_type="order",
+                resource_id=self.order.pk,
+                details={"from": event.from_status, "filled": plain(self.order.filled_quantity), "cause": event.cause},
+                at=event.at,
+            )
+            for event in self.events
+        ]
+
+    def apply(self, state: TenantState) -> None:
+        """Makes the committed rows the state."""
+        self.live.order = self.order
+        self.live.reservation = self.reservation
+        for trade in self.trades:
+            self.live.fills[trade.exchange_trade_id] = (trade.quantity, trade.price)
+        if self.position is not None:
+            self.account.positions[self.position.symbol] = self.position
+        self.account.balances.update(self.balances)
+        if self.metrics is not None:
+            self.account.metrics[self.metrics.date, self.metrics.quote_asset] = self.metrics
+        if self.instance is not None and self.instance.pk in state.instances:
+            state.instances[self.instance.pk] = self.instance
+        state.remember(self.live)
+
+
+_ORDER_FIELDS = (
+    "status", "filled_quantity", "reported_quantity", "average_price", "fee", "exchange_order_id", "reject_code",
+    "reject_reason", "acknowledged_at", "client_order_id",
+)
+
+
+def book(
+    state: TenantState,
+    account: Account,
+    live: LiveOrder,
+    report: OrderReport,
+    rules: SymbolRules,
+    *,
+    cause: str,
+    now: datetime,
+) -> Booking:
+    """What a report changes. A report that tells nothing new gives an empty booking."""
+    fills = [fill for fill in _unique(report.fills) if fill.exchange_trade_id not in live.fills]
+    order = _with_report(live, report, fills, now)
+    events = []
+    if order.status != live.order.status:
+        check_move(OrderStatus(live.order.status), OrderStatus(order.status))
+        events.append(
+            OrderEvent(
+                user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=order.status,
+                cause=cause, at=now,
+            )
+        )
+    booking = Booking(live, account, order, live.reservation, [], events, None, {}, None, None)
+    for fill in fills:
+        _book_fill(booking, state, fill, rules)
+    booking.reservation = _reservation_after(live, order, fills, now)
+    return booking
+
+
+def with_status(
+    state: TenantState, account: Account, live: LiveOrder, status: OrderStatus, *, cause: str, now: datetime,
+    code: str = "", reason: str = "",
+) -> Booking:
+    """A move that we decide without a report of the exchange (rejected, expired, unknown, cancelled before sending)."""
+    check_move(OrderStatus(live.order.status), status)
+    order = changed(live.order, status=status, reject_code=code[:64], reject_reason=reason[:300])
+    event = OrderEvent(
+        user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=status, cause=cause, at=now
+    )
+    return Booking(
+        live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, None, None
+    )
+
+
+def book_balances(state: TenantState, account: Account, snapshot: AccountSnapshot) -> dict[str, Balance]:
+    """Balances that a snapshot changes; one older than what is known changes nothing."""
+    told = {balance.asset: (balance.free + balance.locked, balance.locked) for balance in snapshot.balances}
+    if snapshot.complete:
+        told = {asset: (ZERO, ZERO) for asset in account.balances} | told
+    rows = {}
+    for asset, (total, locked) in told.items():
+        known = account.balances.get(asset)
+        if known is None:
+            if total:
+                rows[asset] = _balance(state, account, asset, total, locked, snapshot.as_of)
+        elif snapshot.as_of >= known.as_of and (known.total, known.locked) != (total, locked):
+            rows[asset] = changed(known, total=total, locked=locked, as_of=snapshot.as_of)
+    return rows
+
+
+def _unique(fills: Sequence[Fill]) -> list[Fill]:
+    by_id = {fill.exchange_trade_id: fill for fill in fills}
+    return sorted(by_id.values(), key=lambda fill: fill.executed_at)
+
+
+def _with_report(live: LiveOrder, report: OrderReport, fills: Sequence[Fill], now: datetime) -> Order:
+    """The order as it is after the report; the same object when nothing is new."""
+    order = live.order
+    status = _status_after(order, report)
+    booked = {**live.fills, **{fill.exchange_trade_id: (fill.quantity, fill.price) for fill in fills}}
+    filled = sum((quantity for quantity, _ in booked.values()), ZERO)
+    reported = max(order.reported_quantity, report.filled_quantity, filled)
+    same = (
+        status == order.status
+        and not fills
+        and reported == order.reported_quantity
+        and (order.exchange_order_id or not report.exchange_order_id)
+        and order.acknowledged_at is not None
+    )
+    if same:
+        return order
+    return changed(
+        order,
+        status=status,
+        filled_quantity=filled,
+        reported_quantity=reported,
+        average_price=_average(booked, filled),
+        fee=_fees(order.fee, fills),
+        exchange_order_id=order.exchange_order_id or report.exchange_order_id,
+        client_order_id=report.client_order_id or order.client_order_id,
+        reject_reason=(report.reject_reason or order.reject_reason)[:300],
+        acknowledged_at=order.acknowledged_at or now,
+    )
+
+
+def _status_after(order: Order, report: OrderReport) -> OrderStatus:
+    """Statuses only move forward: what an older report says of an earlier state is ignored."""
+    current, told = OrderStatus(order.status), _STATUS[report.status]
+    adopted = current == OrderStatus.EXPIRED and not order.exchange_order_id and told != OrderStatus.EXPIRED
+    if current in TERMINAL and not adopted:
+        return current
+    if told == OrderStatus.SUBMITTED and max(order.reported_quantity, report.filled_quantity):
+        told = OrderStatus.PARTIALLY_FILLED
+    if not adopted and _RANK.get(told, _ENDED) <= _RANK.get(current, 0):
+        return current
+    if adopted and told == OrderStatus.REJECTED:
+        return current
+    return told
+
+
+def _average(booked: dict[str, tuple[Decimal, Decimal]], filled: Decimal) -> Decimal | None:
+    if not filled:
+        return None
+    return settle(sum((quantity * price for quantity, price in booked.values()), ZERO) / filled)
+
+
+def _fees(fees: dict[str, str], fills: Sequence[Fill]) -> dict[str, str]:
+    total = {asset: Decimal(amount) for asset, amount in fees.items()}
+    for fill in fills:
+        if fill.fee:
+            total[fill.fee_asset] = total.get(fill.fee_asset, ZERO) + fill.fee
+    return {asset: plain(amount) for asset, amount in total.items()}
+
+
+def _book_fill(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules) -> None:
+    account, order = booking.account, booking.order
+    position = booking.position or _position(state, account, order)
+    before = PositionState(position.quantity, position.average_price, position.realized_pnl, {
+        asset: Decimal(amount) for asset, amount in position.other_fees.items()
+    })
+    after, realized = apply_fill(
+        before, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset, rules.base, rules.quote
+    )
+    booking.position = changed(
+        position, quantity=after.quantity, average_price=after.average_price, realized_pnl=after.realized_pnl,
+        other_fees={asset: plain(amount) for asset, amount in after.other_fees.items()},
+    )
+    booking.trades.append(_trade(state, account, order, fill, realized))
+    _move_balances(booking, state, fill, rules)
+    booking.metrics = _metrics_after(booking, state, fill.executed_at, rules.quote, realized)
+    _move_instance(booking, state, fill, rules)
+
+
+def _position(state: TenantState, account: Account, order: Order) -> Position:
+    known = account.positions.get(order.symbol)
+    return known or Position(user_id=state.user_id, connection_id=account.connection.pk, symbol=order.symbol)
+
+
+def _trade(state: TenantState, account: Account, order: Order, fill: Fill, realized: Decimal) -> Trade:
+    return Trade(
+        user_id=state.user_id, connection_id=account.connection.pk, order_id=order.pk,
+        exchange_trade_id=fill.exchange_trade_id, symbol=order.symbol, side=fill.side, quantity=fill.quantity,
+        price=fill.price, fee=fill.fee, fee_asset=fill.fee_asset, realized_pnl=realized, liquidity=fill.liquidity,
+        executed_at=fill.executed_at,
+    )
+
+
+def _move_balances(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules) -> None:
+    """A fill moves the balances at once, unless the exchange's own figure is already newer than the fill."""
+    sign = 1 if fill.side == Side.BUY else -1
+    just_before = fill.executed_at - timedelta(microseconds=1)
+    deltas = {rules.base: sign * fill.quantity, rules.quote: -sign * settle(fill.quantity * fill.price)}
+    deltas[fill.fee_asset or rules.quote] = deltas.get(fill.fee_asset or rules.quote, ZERO) - fill.fee
+    for asset, delta in deltas.items():
+        known = booking.balances.get(asset) or booking.account.balances.get(asset)
+        if known is None:
+            known = _balance(state, booking.account, asset, ZERO, ZERO, just_before)
+        elif fill.executed_at <= known.as_of:
+            continue
+        # A hair before the fill: others of the same moment count too, older figures of the exchange don't.
+        booking.balances[asset] = changed(known, total=known.total + delta, as_of=max(known.as_of, just_before))
+
+
+def _balance(
+    state: TenantState, account: Account, asset: str, total: Decimal, locked: Decimal, as_of: datetime
+) -> Balance:
+    return Balance(
+        user_id=state.user_id, connection_id=account.connection.pk, asset=asset, total=total, locked=locked, as_of=as_of
+    )
+
+
+def _metrics_after(
+    booking: Booking, state: TenantState, at: datetime, quote: str, realized: Decimal
+) -> RiskMetrics:
+    row = booking.metrics or booking.account.metrics.get((at.date(), quote))
+    if row is None or row.date != at.date():
+        row = RiskMetrics(
+            user_id=state.user_id, connection_id=booking.account.connection.pk, date=at.date(), quote_asset=quote
+        )
+    pnl = row.realized_pnl + realized
+    peak = max(row.peak_pnl, pnl)
+    return changed(
+        row,
+        trade_count=row.trade_count + 1,
+        realized_pnl=pnl,
+        loss=row.loss + max(-realized, ZERO),
+        peak_pnl=peak,
+        max_drawdown=max(row.max_drawdown, peak - pnl),
+    )
+
+
+def _move_instance(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules) -> None:
+    """What the strategy instance holds changes by its own fills, base fees taken off."""
+    if booking.order.instance_id is None:
+        return
+    row = booking.instance or state.instances.get(booking.order.instance_id)
+    if row is None:  # deleted meanwhile
+        return
+    base_fee = fill.fee if fill.fee_asset == rules.base else ZERO
+    delta = fill.quantity - base_fee if fill.side == Side.BUY else -(fill.quantity + base_fee)
+    booking.instance = changed(row, held_quantity=max(row.held_quantity + delta, ZERO))
+
+
+def _reservation_after(
+    live: LiveOrder, order: Order, fills: Sequence[Fill], now: datetime
+) -> Reservation | None:
+    row = live.reservation
+    if row is None or row.released_at is not None:
+        return row
+    if OrderStatus(order.status) in TERMINAL and order.filled_quantity >= order.reported_quantity:
+        return changed(row, remaining=ZERO, released_at=now)
+    if not fills:
+        return row
+    used = sum((fill.quantity * (fill.price if fill.side == Side.BUY else 1) for fill in fills), ZERO)
+    return changed(row, remaining=max(row.remaining - settle(used), ZERO))

@@ -1,0 +1,233 @@
+"""One engine: an asyncio loop that owns the tenants of the shards it holds leases for."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from accounts.models import User
+from accounts.tenancy import SHARDS, everyone, shard_of
+from connections.database import run as run_in_db
+from connections.events import decode_user, user_stream
+from connections.leases import HeldLease, LeaseKeeper
+from connections.models import Connection
+from connections.pool import GatewayPool
+from desproject.lib import bus
+from desproject.lib.clock import SYSTEM_CLOCK, Clock
+from risk.engine import ordered
+from risk.rules import rules
+from trading.engine import state, user_events, wishes
+from trading.engine.committer import SHARD, Committer
+from trading.engine.desk import Desk
+from trading.engine.market import Market
+from trading.engine.tenant import Tenant
+
+log = structlog.get_logger(__name__)
+
+_ALL_SHARDS = frozenset(str(shard) for shard in range(SHARDS))
+_BLOCK_MS = 500
+_ACK_SECONDS = 5.0
+_WATCH_SECONDS = 0.5
+
+
+class Engine:
+    """Runs until it is told to drain, loses its parent process, or is cancelled."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.tenants: dict[UUID, Tenant] = {}
+        self._positions: dict[str, str] = {}
+        self._sweep_now = asyncio.Event()
+        self._redis = bus.connect()
+        keeper = LeaseKeeper(
+            SHARD, lambda: _ALL_SHARDS, run_in_db, on_gain=self._on_gain, on_loss=self._on_loss, figures=self._figures,
+            clock=clock,
+        )
+        self.desk = Desk(
+            clock, Committer(), GatewayPool(), keeper, ordered(rules()), asyncio.Semaphore(settings.CONFIG.engine_sends)
+        )
+        self.market = Market(self.desk, self._redis, self.tenants)
+
+    async def run(self) -> None:
+        """Works, then hands over: sends under way are waited for, then the leases are given back."""
+        parent = os.getppid()
+        background = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("committer", self.desk.committer.run()),
+                ("news", self.desk.run_news()),
+                ("market", self.market.run()),
+                ("user-events", self._read_user_events()),
+                ("wakes", self._listen()),
+                ("sweep", self._sweep()),
+                ("orphan-watch", self._watch_parent(parent)),
+            )
+        ]
+        log.info("engine_started", owner=str(self.desk.keeper.owner))
+        try:
+            await self.desk.keeper.run()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, *self.desk.tasks, return_exceptions=True)
+            await self.desk.pool.aclose()
+            await self._redis.aclose()
+            log.info("engine_ended", owner=str(self.desk.keeper.owner))
+
+    def _figures(self) -> dict[str, int]:
+        return {
+            **self.desk.figures,
+            **self.desk.committer.figures,
+            "tenants": len(self.tenants),
+            "shards": len(self.desk.keeper.held),
+            "mailboxes": sum(tenant.depth for tenant in self.tenants.values()),
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+    # Shards come and go.
+
+    async def _on_gain(self, lease: HeldLease) -> None:
+        """The sweep loads the tenants: renewing leases must not wait for that."""
+        await self._start_reading(int(lease.key))
+        self._sweep_now.set()
+
+    async def _load(self, user_id: UUID, lease: HeldLease) -> Tenant:
+        loaded = await run_in_db(state.load, user_id, self.desk.clock)
+        tenant = Tenant(loaded, int(lease.key), lease.epoch, self._reload)
+        self.tenants[user_id] = tenant
+        tenant.post(partial(wishes.look, self.desk, tenant))
+        return tenant
+
+    async def _reload(self, user_id: UUID) -> state.TenantState:
+        return await run_in_db(state.load, user_id, self.desk.clock)
+
+    async def _on_loss(self, key: str) -> None:
+        """Lets what was sent finish and be booked, then forgets the shard's tenants."""
+        leaving = [tenant for tenant in self.tenants.values() if tenant.shard == int(key)]
+        self._positions.pop(user_stream(int(key)), None)
+        for tenant in leaving:
+            await self._finish(tenant)
+            await tenant.close()
+            self.tenants.pop(tenant.user_id, None)
+            for account in tenant.state.accounts.values():
+                await self.desk.pool.close(account.connection.pk)
+
+    async def _finish(self, tenant: Tenant) -> None:
+        limit = self.desk.clock.monotonic() + settings.CONFIG.send_window_seconds
+        orders = tenant.state.orders
+        while not tenant.closed and self.desk.clock.monotonic() < limit:
+            if not tenant.is_busy and not any(order_id in orders for order_id in self.desk.in_flight):
+                return
+            await asyncio.sleep(0.02)
+
+    # Hints and rows.
+
+    async def _listen(self) -> None:
+        """Wake-ups; one that gets lost is made good by the sweep."""
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                async for message in self._wakes():
+                    await self._on_wake(message)
+            await asyncio.sleep(0.2)
+
+    async def _wakes(self) -> AsyncIterator[bus.Wake]:
+        async with self._redis.pubsub() as subscription:
+            await subscription.subscribe(bus.WAKE_CHANNEL)
+            async for message in subscription.listen():
+                if message["type"] == "message":
+                    yield bus.decode_wake(message["data"])
+
+    async def _on_wake(self, wake: bus.Wake) -> None:
+        lease = self.desk.keeper.held.get(str(wake.shard))
+        if lease is None:
+            return
+        tenant = self.tenants.get(wake.user_id)
+        if tenant is None:
+            self._sweep_now.set()
+        else:
+            tenant.post(partial(wishes.look, self.desk, tenant))
+
+    async def _sweep(self) -> None:
+        """Looks after what no hint led to: waiting rows, orders without an answer, accounts to catch up, lost tenants."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sweep_now.wait(), settings.CONFIG.sweep_seconds)
+            self._sweep_now.clear()
+            try:
+                await self._sweep_once()
+            except Exception as error:  # noqa: BLE001  # the next sweep comes
+                log.warning("sweep_failed", error=str(error))
+
+    async def _sweep_once(self) -> None:
+        changed = await run_in_db(wishes.users_with_wishes, list(self.tenants))
+        for tenant in list(self.tenants.values()):
+            lease = self.desk.keeper.held.get(str(tenant.shard))
+            if lease is not None and (tenant.closed or tenant.epoch != lease.epoch):
+                await self._load(tenant.user_id, lease)
+            elif tenant.user_id in changed or tenant.state.switches:
+                tenant.post(partial(wishes.look, self.desk, tenant))
+            else:
+                wishes.chase(self.desk, tenant)
+        for user_id in await run_in_db(_active_users):
+            lease = self.desk.keeper.held.get(str(shard_of(user_id)))
+            if lease is not None and user_id not in self.tenants:
+                await self._load(user_id, lease)
+
+    async def _watch_parent(self, parent: int) -> None:
+        """django-q's workers outlive a killed cluster: an engine without its parent hands over and ends."""
+        while os.getppid() == parent:
+            await asyncio.sleep(_WATCH_SECONDS)
+        log.warning("engine_orphaned")
+        self.desk.keeper.draining.set()
+
+    # User events.
+
+    async def _start_reading(self, shard: int) -> None:
+        """From the newest entry on: everything older is asked for by REST when the tenants are loaded."""
+        stream = user_stream(shard)
+        newest = None
+        with contextlib.suppress(RedisError, OSError):
+            newest = await self._redis.xrevrange(stream, count=1)
+        self._positions[stream] = newest[0][0].decode() if newest else "0"
+
+    async def _read_user_events(self) -> None:
+        trimmed_at = self.desk.clock.monotonic()
+        while True:
+            if not self._positions:
+                await asyncio.sleep(0.1)
+                continue
+            try:
+                async for stream, entry_id, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
+                    self._dispatch(payload)
+            except (RedisError, OSError) as error:
+                log.warning("user_events_unreadable", error=str(error))
+                await asyncio.sleep(0.2)
+            if self.desk.clock.monotonic() - trimmed_at > _ACK_SECONDS:
+                trimmed_at = self.desk.clock.monotonic()
+                await self._trim()
+
+    def _dispatch(self, payload: bytes) -> None:
+        event = decode_user(payload)
+        self.desk.figures["user_events"] += 1
+        tenant = self.tenants.get(event.user_id)
+        if tenant is not None:
+            tenant.post(partial(user_events.on_event, self.desk, tenant, event))
+
+    async def _trim(self) -> None:
+        """Drops what was read; what of it is lost with this process is asked for by REST at the take-over."""
+        with contextlib.suppress(RedisError, OSError):
+            for stream, position in list(self._positions.items()):
+                if position != "0":
+                    await self._redis.xtrim(stream, minid=position)
+
+
+def _active_users() -> list[UUID]:
+    """Users who have something to trade with."""
+    with everyone():
+        owners = Connection.objects.filter(is_deleted=False).values("user")
+        return list(User.objects.filter(pk__in=owners, is_deleted=False).values_list("pk", flat=True))

@@ -1,0 +1,323 @@
+"""From a committed attempt to the exchange and back: sent once, before its deadline, and asked for when in doubt."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from accounts.tenancy import tenant_scope
+from connections.database import run as run_in_db
+from connections.gateways import (
+    DeadlinePassed,
+    Gateway,
+    GatewayError,
+    KeyRefused,
+    NothingHappened,
+    OrderRejected,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    OutcomeUnknown,
+    SendDeadline,
+    Side,
+    TimeInForce,
+    UnknownOrder,
+)
+from trading.engine import booking, failpoints, news
+from trading.engine.desk import Desk
+from trading.engine.state import Account, LiveOrder, changed
+from trading.engine.tenant import Tenant
+from trading.models import Order, OrderAttempt
+from trading.order_states import OrderStatus
+
+log = structlog.get_logger(__name__)
+
+_MAX_ATTEMPTS = 5
+_FIRST_RETRY = 0.5
+# The exchange must deny an id this often, after the deadline, before we believe that it never arrived.
+_DENIALS_NEEDED = 2
+_ASK_PAUSES = (0.1, 0.3, 0.5, 1.0, 2.0)
+
+
+def attempt(tenant: Tenant, order: Order, number: int, deadline_at: datetime) -> OrderAttempt:
+    """The row of one try; its client order id derives from the order, so nothing but the database decides it."""
+    return OrderAttempt(
+        client_order_id=f"d{order.pk.hex}-{number}", user_id=tenant.user_id, order_id=order.pk,
+        connection_id=order.connection_id, number=number, shard=tenant.shard, epoch=tenant.epoch,
+        send_deadline=deadline_at,
+    )
+
+
+def request_of(order: Order, client_order_id: str) -> OrderRequest:
+    """The order as a gateway sends it."""
+    return OrderRequest(
+        client_order_id=client_order_id, symbol=order.symbol, side=Side(order.side), type=OrderType(order.type),
+        quantity=order.quantity, price=order.price, time_in_force=TimeInForce(order.time_in_force),
+        reduce_only=order.reduce_only,
+    )
+
+
+async def send(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, deadline: float) -> None:
+    """Sends the newest attempt once and posts what came of it; never raises."""
+    assert live.attempt is not None  # noqa: S101  # an order is sent only with an attempt
+    order_id, client_order_id = live.order.pk, live.attempt.client_order_id
+    request = request_of(live.order, client_order_id)
+    desk.in_flight.add(order_id)
+    started = desk.clock.monotonic()
+    try:
+        outcome = await _call(desk, tenant, account, request, deadline)
+    finally:
+        desk.in_flight.discard(order_id)
+    latency_ms = (desk.clock.monotonic() - started) * 1000
+    tenant.post(partial(_on_outcome, desk, tenant, order_id, client_order_id, outcome, latency_ms))
+
+
+async def _call(
+    desk: Desk, tenant: Tenant, account: Account, request: OrderRequest, deadline: float
+) -> OrderReport | GatewayError:
+    async with desk.sends:
+        failpoints.reach("before_send")
+        try:
+            gateway = await desk.gateway(tenant, account)
+        except GatewayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  # nothing was sent, whatever it was
+            log.warning("gateway_unavailable", connection_id=str(account.connection.pk), error=str(error))
+            return NothingHappened("the connection could not be opened")
+        try:
+            report = await gateway.place_order(request, SendDeadline(deadline))
+        except GatewayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  # it may have been sent: the exchange must be asked
+            log.exception("send_failed", client_order_id=request.client_order_id)
+            return OutcomeUnknown(str(error))
+        failpoints.reach("after_send")
+        return report
+
+
+async def _on_outcome(
+    desk: Desk, tenant: Tenant, order_id: UUID, client_order_id: str, outcome: OrderReport | GatewayError,
+    latency_ms: float,
+) -> None:
+    live = tenant.state.orders.get(order_id)
+    account = tenant.state.accounts.get(live.order.connection_id) if live else None
+    if live is None or account is None:
+        return
+    if isinstance(outcome, OrderReport):
+        desk.figures["acknowledged"] += 1
+        await book_report(desk, tenant, account, live, outcome, cause="answer", result=("accepted", latency_ms, ""))
+        return
+    desk.figures["send_errors"] += 1
+    result = (_OUTCOMES.get(type(outcome), "unknown"), latency_ms, outcome.message)
+    if isinstance(outcome, OrderRejected):
+        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "rejected", outcome.exchange_code, outcome.message, result)
+    elif isinstance(outcome, KeyRefused):
+        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "key_refused", outcome.code, outcome.message, result)
+    elif isinstance(outcome, NothingHappened):
+        await _retry_later(desk, tenant, account, live, outcome, result)
+    else:
+        await _move(desk, tenant, account, live, OrderStatus.UNKNOWN, "no_answer", "", "", result)
+        ask_for(desk, tenant, account, live)
+
+
+_OUTCOMES: dict[type[GatewayError], str] = {
+    OrderRejected: "rejected", KeyRefused: "rejected", DeadlinePassed: "not_sent",
+}
+
+Result = tuple[str, float, str]
+
+
+async def _move(
+    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, status: OrderStatus, cause: str, code: str,
+    reason: str, result: Result | None = None,
+) -> None:
+    """Moves an order that is still waiting for its first word; one that a report has already moved stays."""
+    if OrderStatus(live.order.status) not in (OrderStatus.PENDING, OrderStatus.UNKNOWN) or live.order.status == status:
+        return
+    change = booking.with_status(
+        tenant.state, account, live, status, cause=cause, now=desk.clock.now(), code=code, reason=reason
+    )
+    await _commit_booking(desk, tenant, change, result)
+
+
+async def book_report(
+    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, report: OrderReport, *, cause: str,
+    result: Result | None = None,
+) -> None:
+    """Books a report of the exchange; fetches fills that it says exist but didn't tell."""
+    rules = await desk.symbol_rules(tenant, account, live.order.symbol)
+    change = booking.book(tenant.state, account, live, report, rules, cause=cause, now=desk.clock.now())
+    if not change.is_empty:
+        failpoints.reach("before_booking")
+        await _commit_booking(desk, tenant, change, result)
+        failpoints.reach("after_booking")
+    if live.order.reported_quantity > live.order.filled_quantity:
+        desk.spawn(_fetch_fills(desk, tenant, account, live), f"fills-{live.order.pk}")
+
+
+async def _commit_booking(desk: Desk, tenant: Tenant, change: booking.Booking, result: Result | None) -> None:
+    writes = tenant.write_set()
+    change.write(writes)
+    attempt_row = change.live.attempt
+    if result is not None and attempt_row is not None:
+        attempt_row = changed(attempt_row, outcome=result[0], latency_ms=result[1], error=result[2][:300])
+        writes.update(attempt_row, "outcome", "latency_ms", "error")
+    await desk.committer.commit(writes)
+    change.live.attempt = attempt_row
+    change.apply(tenant.state)
+    desk.figures["fills"] += len(change.trades)
+    news.tell_booking(desk, tenant.state, change)
+
+
+async def _fetch_fills(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> None:
+    """Asks for an order's fills after a moment in which the stream may still tell them."""
+    await asyncio.sleep(_FIRST_RETRY)
+    if live.is_whole or live.order.reported_quantity <= live.order.filled_quantity:
+        return
+    try:
+        gateway = await desk.gateway(tenant, account)
+        report = await whole_report(gateway, live.order, live.order.client_order_id)
+    except GatewayError as error:
+        log.warning("fills_not_fetched", order_id=str(live.order.pk), error=error.code)
+        account.entries_open = False  # the catch-up asks again
+        return
+    tenant.post(partial(_on_report, desk, tenant, live.order.pk, report, "catch_up"))
+
+
+async def whole_report(gateway: Gateway, order: Order, client_order_id: str) -> OrderReport:
+    """The order's state at the exchange with all its fills."""
+    report = await gateway.order(order.symbol, client_order_id)
+    if report.filled_quantity:
+        fills = await gateway.fills(order.symbol, None, report.exchange_order_id)
+        report = replace(report, fills=tuple(fills))
+    return report
+
+
+async def _on_report(desk: Desk, tenant: Tenant, order_id: UUID, report: OrderReport, cause: str) -> None:
+    live = tenant.state.orders.get(order_id)
+    account = tenant.state.accounts.get(live.order.connection_id) if live else None
+    if live is not None and account is not None:
+        await book_report(desk, tenant, account, live, report, cause=cause)
+
+
+def post_report(desk: Desk, tenant: Tenant, order_id: UUID, report: OrderReport) -> None:
+    """Hands a report that was asked for to the tenant."""
+    tenant.post(partial(_on_report, desk, tenant, order_id, report, "catch_up"))
+
+
+async def _retry_later(
+    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, error: NothingHappened, result: Result
+) -> None:
+    """The exchange did nothing: a new attempt later, under a new id, while the order is young enough."""
+    number = live.attempt.number if live.attempt else 0
+    pause = max(error.retry_after or 0, _FIRST_RETRY * number)
+    age = (desk.clock.now() - live.order.created_at).total_seconds()
+    if number >= _MAX_ATTEMPTS or age + pause > settings.CONFIG.order_timeout_seconds:
+        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "not_sent", error.code, error.message, result)
+        return
+    desk.in_flight.add(live.order.pk)
+    desk.spawn(_attempt_after(desk, tenant, live.order.pk, pause), f"retry-{live.order.pk}")
+
+
+async def _attempt_after(desk: Desk, tenant: Tenant, order_id: UUID, pause: float) -> None:
+    try:
+        await asyncio.sleep(pause)
+    finally:
+        desk.in_flight.discard(order_id)
+    tenant.post(partial(_next_attempt, desk, tenant, order_id))
+
+
+async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+    live = tenant.state.orders.get(order_id)
+    account = tenant.state.accounts.get(live.order.connection_id) if live else None
+    if live is None or account is None or live.attempt is None or live.order.status != OrderStatus.PENDING:
+        return
+    if killed := tenant.state.killed(account.connection.pk, live.order.instance_id):
+        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "killed", "RISK_KILL_SWITCH", killed)
+        return
+    deadline, deadline_at = desk.send_deadline(tenant.shard)
+    again = attempt(tenant, live.order, live.attempt.number + 1, deadline_at)
+    order = changed(live.order, client_order_id=again.client_order_id)
+    writes = tenant.write_set()
+    writes.create(again)
+    writes.update(order, "client_order_id")
+    await desk.committer.commit(writes)
+    live.order, live.attempt = order, again
+    tenant.state.remember(live)
+    desk.spawn(send(desk, tenant, account, live, deadline), f"send-{order_id}")
+
+
+def ask_for(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> None:
+    """Starts asking the exchange what became of an order, unless somebody already does."""
+    if live.order.pk not in desk.in_flight:
+        desk.in_flight.add(live.order.pk)
+        desk.spawn(_ask(desk, tenant, account, live.order.pk), f"ask-{live.order.pk}")
+
+
+async def _ask(desk: Desk, tenant: Tenant, account: Account, order_id: UUID) -> None:
+    """Asks by every attempt's client id until the exchange knows one, or has denied all of them after the deadline."""
+    denials, round_number = 0, 0
+    try:
+        while _is_unsure(tenant, order_id) and denials < _DENIALS_NEEDED:
+            await asyncio.sleep(_ASK_PAUSES[min(round_number, len(_ASK_PAUSES) - 1)])
+            round_number += 1
+            attempts = await run_in_db(_attempts, tenant.user_id, order_id)
+            may_still_arrive = _is_before_end(desk, attempts)
+            try:
+                report = await _find(desk, tenant, account, order_id, attempts)
+            except GatewayError as error:
+                log.info("ask_failed", order_id=str(order_id), error=error.code)
+                continue
+            if report is not None:
+                tenant.post(partial(_on_report, desk, tenant, order_id, report, "asked"))
+                return
+            denials = 0 if may_still_arrive else denials + 1
+    finally:
+        desk.in_flight.discard(order_id)
+    if denials >= _DENIALS_NEEDED:
+        tenant.post(partial(_on_never_arrived, desk, tenant, order_id))
+
+
+def _is_unsure(tenant: Tenant, order_id: UUID) -> bool:
+    live = tenant.state.orders.get(order_id)
+    return not tenant.closed and live is not None and live.order.status in (OrderStatus.PENDING, OrderStatus.UNKNOWN)
+
+
+def _attempts(user_id: UUID, order_id: UUID) -> list[OrderAttempt]:
+    with tenant_scope(user_id):
+        return list(OrderAttempt.objects.filter(order_id=order_id).order_by("-number"))
+
+
+def _is_before_end(desk: Desk, attempts: Sequence[OrderAttempt]) -> bool:
+    """Whether a request that was sent in time may still be on its way."""
+    latest = max(row.send_deadline for row in attempts)
+    return desk.clock.now() <= latest + timedelta(seconds=settings.CONFIG.clock_skew_seconds)
+
+
+async def _find(
+    desk: Desk, tenant: Tenant, account: Account, order_id: UUID, attempts: Sequence[OrderAttempt]
+) -> OrderReport | None:
+    gateway = await desk.gateway(tenant, account)
+    live = tenant.state.orders[order_id]
+    for row in attempts:
+        try:
+            return await whole_report(gateway, live.order, row.client_order_id)
+        except UnknownOrder:
+            continue
+    return None
+
+
+async def _on_never_arrived(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+    live = tenant.state.orders.get(order_id)
+    account = tenant.state.accounts.get(live.order.connection_id) if live else None
+    if live is not None and account is not None and order_id not in desk.in_flight:
+        desk.figures["expired_unsent"] += 1
+        await _move(
+            desk, tenant, account, live, OrderStatus.EXPIRED, "never_arrived", "NOT_SENT",
+            "the exchange doesn't know the order",
+        )

@@ -1,0 +1,223 @@
+"""What an engine knows of a tenant, in memory: a copy of committed rows, replaced only after a commit."""
+
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import Model
+
+from accounts.tenancy import tenant_scope
+from connections.gateways import SymbolRules
+from connections.models import Connection
+from desproject.lib.clock import Clock
+from desproject.lib.money import ZERO
+from risk.models import KillLevel, KillSwitch, PolicyLevel, RiskMetrics, RiskPolicy
+from risk.policy import Limits, effective
+from trading.models import (
+    Balance,
+    InstanceStatus,
+    Order,
+    OrderAttempt,
+    Position,
+    Reservation,
+    StrategyInstance,
+    Trade,
+)
+from trading.order_states import OPEN, TERMINAL, OrderStatus
+
+# Ended orders are remembered for late reports; older ones are read from the database when one comes.
+_REMEMBERED = 500
+
+Row = TypeVar("Row", bound=Model)
+
+
+def changed(row: Row, **values: object) -> Row:
+    """A copy of the row with other values: the original stays what was last committed."""
+    twin = copy.copy(row)
+    for name, value in values.items():
+        setattr(twin, name, value)
+    return twin
+
+
+@dataclass(slots=True)
+class LiveOrder:
+    """An order with what hangs on it. ``fills`` maps exchange trade id to (quantity, price) of booked trades."""
+
+    order: Order
+    attempt: OrderAttempt | None = None
+    reservation: Reservation | None = None
+    fills: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        return OrderStatus(self.order.status) in OPEN
+
+    @property
+    def is_whole(self) -> bool:
+        """Ended, and every fill that the exchange reported is booked."""
+        return not self.is_open and self.order.filled_quantity >= self.order.reported_quantity
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.order.quantity - self.order.filled_quantity
+
+
+@dataclass(slots=True)
+class Account:
+    """One connection's state. ``entries_open`` is false until the exchange was asked what was missed."""
+
+    connection: Connection
+    balances: dict[str, Balance] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    metrics: dict[tuple[date, str], RiskMetrics] = field(default_factory=dict)
+    rules: dict[str, SymbolRules] = field(default_factory=dict)
+    entries_open: bool = False
+    stream_epoch: int = 0
+    stream_sequence: int = 0
+
+
+@dataclass(slots=True)
+class TenantState:
+    """Everything of one user that decisions need."""
+
+    user_id: UUID
+    accounts: dict[UUID, Account] = field(default_factory=dict)
+    orders: "OrderedDict[UUID, LiveOrder]" = field(default_factory=OrderedDict)
+    client_ids: dict[str, UUID] = field(default_factory=dict)
+    instances: dict[UUID, StrategyInstance] = field(default_factory=dict)
+    policies: list[RiskPolicy] = field(default_factory=list)
+    switches: list[KillSwitch] = field(default_factory=list)
+
+    def remember(self, live: LiveOrder) -> None:
+        """Takes an order in, and forgets the oldest whole ones past the bound."""
+        self.orders[live.order.pk] = live
+        if live.attempt is not None:
+            self.client_ids[live.attempt.client_order_id] = live.order.pk
+        if len(self.orders) > _REMEMBERED:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        for key, live in list(self.orders.items()):
+            if len(self.orders) <= _REMEMBERED:
+                return
+            if live.is_whole:
+                del self.orders[key]
+                self.client_ids = {client: order for client, order in self.client_ids.items() if order != key}
+
+    def open_orders(self, connection_id: UUID | None = None) -> list[LiveOrder]:
+        return [
+            live
+            for live in self.orders.values()
+            if live.is_open and connection_id in (None, live.order.connection_id)
+        ]
+
+    def running(self) -> list[StrategyInstance]:
+        return [row for row in self.instances.values() if row.status == InstanceStatus.RUNNING]
+
+    def busy_instance(self, instance_id: UUID) -> bool:
+        """Whether an order of this strategy instance is still under way, or its fills are still to come."""
+        return any(live.order.instance_id == instance_id and not live.is_whole for live in self.orders.values())
+
+    def reserved(self, connection_id: UUID, asset: str) -> Decimal:
+        return sum(
+            (
+                live.reservation.remaining
+                for live in self.orders.values()
+                if live.reservation is not None
+                and live.reservation.released_at is None
+                and live.reservation.asset == asset
+                and live.order.connection_id == connection_id
+            ),
+            ZERO,
+        )
+
+    def limits(self, connection_id: UUID, instance_id: UUID | None) -> Limits:
+        """The limits in force: strategy, then connection, then user, then global."""
+        def find(level: PolicyLevel, target: UUID | None) -> RiskPolicy | None:
+            return next((p for p in self.policies if p.level == level and p.target_id == target), None)
+
+        return effective([
+            find(PolicyLevel.STRATEGY, instance_id),
+            find(PolicyLevel.CONNECTION, connection_id),
+            find(PolicyLevel.USER, self.user_id),
+        ])
+
+    def killed(self, connection_id: UUID, instance_id: UUID | None) -> str:
+        """Why nothing new may be sent for this target; empty when it may."""
+        for switch in self.switches:
+            if switch.level == KillLevel.SYSTEM or switch.target_id in (self.user_id, connection_id, instance_id):
+                return f"{switch.level} kill switch: {switch.reason}"
+        return ""
+
+
+def load(user_id: UUID, clock: Clock) -> TenantState:
+    """Reads a tenant from the database (in a database thread)."""
+    with tenant_scope(user_id):
+        state = TenantState(user_id)
+        for row in Connection.objects.filter(is_deleted=False):
+            state.accounts[row.pk] = Account(row)
+        _load_accounts(state, clock)
+        _load_orders(state)
+        load_wishes(state)
+    return state
+
+
+def load_wishes(state: TenantState) -> None:
+    """Reads what others than the engine write: connections, instances, policies, kill switches."""
+    with tenant_scope(state.user_id):
+        connections = {row.pk: row for row in Connection.objects.filter(is_deleted=False)}
+        instances = {row.pk: row for row in StrategyInstance.objects.filter(is_deleted=False)}
+        policies = list(RiskPolicy.objects.all())
+        switches = list(KillSwitch.objects.filter(lifted_at__isnull=True))
+    switches += list(KillSwitch.objects.with_scopes_disabled().filter(lifted_at__isnull=True, level=KillLevel.SYSTEM))
+    for key, row in connections.items():
+        if key in state.accounts:
+            state.accounts[key].connection = row
+        else:
+            state.accounts[key] = Account(row)
+    state.accounts = {key: account for key, account in state.accounts.items() if key in connections}
+    state.instances, state.policies, state.switches = instances, policies, switches
+
+
+def _load_accounts(state: TenantState, clock: Clock) -> None:
+    for balance in Balance.objects.all():
+        if account := state.accounts.get(balance.connection_id):
+            account.balances[balance.asset] = balance
+    for position in Position.objects.all():
+        if account := state.accounts.get(position.connection_id):
+            account.positions[position.symbol] = position
+    for metrics in RiskMetrics.objects.filter(date=clock.now().date()):
+        if account := state.accounts.get(metrics.connection_id):
+            account.metrics[metrics.date, metrics.quote_asset] = metrics
+
+
+def _load_orders(state: TenantState) -> None:
+    """Open orders, and ended ones whose reservation shows that fills are still to come."""
+    waiting = Reservation.objects.filter(released_at__isnull=True).values("order")
+    rows = list(Order.objects.exclude(status__in=TERMINAL | {OrderStatus.NEW}).order_by("created_at"))
+    rows += list(Order.objects.filter(status__in=TERMINAL, pk__in=waiting).order_by("created_at"))
+    for row in rows:
+        state.remember(load_order(row))
+        for attempt in OrderAttempt.objects.filter(order=row):
+            state.client_ids[attempt.client_order_id] = row.pk
+
+
+def load_order(row: Order) -> LiveOrder:
+    """The order with its newest attempt, reservation and booked fills (inside a scope, in a database thread)."""
+    return LiveOrder(
+        row,
+        OrderAttempt.objects.filter(order=row).order_by("-number").first(),
+        Reservation.objects.filter(order=row).first(),
+        {trade.exchange_trade_id: (trade.quantity, trade.price) for trade in Trade.objects.filter(order=row)},
+    )
+
+
+def find_order(user_id: UUID, client_order_id: str) -> LiveOrder | None:
+    """An order that is no longer remembered, by the client id of any of its attempts (in a database thread)."""
+    with tenant_scope(user_id):
+        attempt = OrderAttempt.objects.filter(client_order_id=client_order_id).select_related("order").first()
+        return load_order(attempt.order) if attempt else None
