@@ -1,0 +1,54 @@
+"""Database work from an asyncio loop: ordinary Django code in a few threads of its own.
+
+A tenant scope lives in a context variable, so each job runs in a copy of its caller's context. Connections are
+checked before each job: after a restart of PostgreSQL a long-lived thread would otherwise fail for ever.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+THREADS = 2
+
+
+class DatabaseThreads:
+    """A small pool of threads that may touch the database. One is shared by a whole process: ``run`` below."""
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="database")
+
+    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs ``job`` in a thread and returns what it returns, or raises what it raises.
+
+        A cancelled caller doesn't stop a job that has begun: its transaction ends as it would have.
+        """
+        context = contextvars.copy_context()
+        call = partial(_prepared, partial(job, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, call)
+
+    def close(self) -> None:
+        """Waits for running jobs, ends the threads."""
+        self._executor.shutdown(wait=True)
+
+
+def _prepared(call: Callable[[], T]) -> T:
+    close_old_connections()
+    return call()
+
+
+_shared: DatabaseThreads | None = None
+
+
+async def run(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``DatabaseThreads.run`` in this process's shared threads, which start with the first job."""
+    global _shared
+    if _shared is None:
+        _shared = DatabaseThreads()
+    return await _shared.run(job, *args, **kwargs)
