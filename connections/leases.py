@@ -155,8 +155,13 @@ class LeaseKeeper:
         seen = Process.objects.filter(pk=self.owner)
         if not seen.update(seen_at=now, figures=figures):
             Process.objects.create(
-                id=self.owner, kind=self.kind, host=settings.CONFIG.host, pid=os.getpid(),
-                started_at=now, seen_at=now, figures=figures,
+                id=self.owner,
+                kind=self.kind,
+                host=settings.CONFIG.host,
+                pid=os.getpid(),
+                started_at=now,
+                seen_at=now,
+                figures=figures,
             )
         Process.objects.filter(seen_at__lt=now - timedelta(days=1)).delete()
         return seen.filter(draining=True).exists() or is_draining(settings.CONFIG.host, now)

@@ -89,9 +89,7 @@ class Signal(TenantModel):
     class Meta:
         db_table = "signals"
         indexes: ClassVar = [models.Index(fields=["user", "created_at"], name="signals_user_created")]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["instance", "event_key"], name="signals_decided_once")
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["instance", "event_key"], name="signals_decided_once")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.event_key}"
@@ -256,7 +254,9 @@ class Balance(TenantModel):
 
     class Meta:
         db_table = "balances"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "connection", "asset"], name="balances_unique")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "connection", "asset"], name="balances_unique")
+        ]
 
     def __str__(self) -> str:
         return self.asset
@@ -293,13 +293,17 @@ class Command(TenantModel):
 
     kind = models.CharField(max_length=16, choices=CommandKind)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    connection = models.ForeignKey(
+        "connections.Connection", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     done_at = models.DateTimeField(null=True, blank=True)
     result = models.CharField(max_length=300, blank=True)
 
     class Meta:
         db_table = "commands"
-        indexes: ClassVar = [models.Index(fields=["user"], condition=models.Q(done_at__isnull=True), name="commands_open")]
+        indexes: ClassVar = [
+            models.Index(fields=["user"], condition=models.Q(done_at__isnull=True), name="commands_open")
+        ]
 
     def __str__(self) -> str:
         return self.kind

@@ -52,15 +52,26 @@ def place_order(
     if connection.is_deleted:
         raise NotFound("no such connection")
     order = Order(
-        user=user, connection=connection, symbol=symbol, side=side, type=type, time_in_force=time_in_force,
-        quantity=quantity, price=price, reduce_only=reduce_only, idempotency_key=idempotency_key,
+        user=user,
+        connection=connection,
+        symbol=symbol,
+        side=side,
+        type=type,
+        time_in_force=time_in_force,
+        quantity=quantity,
+        price=price,
+        reduce_only=reduce_only,
+        idempotency_key=idempotency_key,
         request_hash=request_hash,
     )
     try:
         with transaction.atomic():
             order.save(force_insert=True)
             record(
-                "order.requested", user_id=user.pk, resource_type="order", resource_id=order.pk,
+                "order.requested",
+                user_id=user.pk,
+                resource_type="order",
+                resource_id=order.pk,
                 details={"symbol": symbol, "side": side, "type": type, "quantity": str(quantity)},
             )
             _wake_after_commit(user, "order")
@@ -100,13 +111,28 @@ def cancel_order(*, user: User, order: Order) -> Command:
 
 
 def create_instance(
-    *, user: User, connection: Connection, name: str, strategy: str, symbol: str, timeframe: str,
-    params: dict[str, Any], sizing: dict[str, Any], mode: str = InstanceMode.LIVE,
+    *,
+    user: User,
+    connection: Connection,
+    name: str,
+    strategy: str,
+    symbol: str,
+    timeframe: str,
+    params: dict[str, Any],
+    sizing: dict[str, Any],
+    mode: str = InstanceMode.LIVE,
 ) -> StrategyInstance:
     """A new strategy instance, stopped. Raises InvalidInput by field."""
     instance = StrategyInstance(
-        user=user, connection=connection, name=name, strategy=strategy, symbol=symbol, timeframe=timeframe,
-        params=params, sizing=sizing, mode=mode,
+        user=user,
+        connection=connection,
+        name=name,
+        strategy=strategy,
+        symbol=symbol,
+        timeframe=timeframe,
+        params=params,
+        sizing=sizing,
+        mode=mode,
     )
     _check_instance(instance)
     with transaction.atomic():
@@ -201,7 +227,10 @@ def _check_symbol(symbol: str) -> None:
 
 def _record(user: User, instance: StrategyInstance, event: str) -> None:
     record(
-        f"strategy.{event}", user_id=user.pk, resource_type="strategy_instance", resource_id=instance.pk,
+        f"strategy.{event}",
+        user_id=user.pk,
+        resource_type="strategy_instance",
+        resource_id=instance.pk,
         details={"name": instance.name, "strategy": instance.strategy, "symbol": instance.symbol},
     )
 

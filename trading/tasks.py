@@ -50,9 +50,7 @@ def ensure_engines() -> int:
             return 0
         broker = RedisBroker(list_key=CLUSTER)
         for _ in range(missing):
-            async_task(
-                run_engine, now.timestamp(), broker=broker, cluster=CLUSTER, timeout=-1, task_name="engine"
-            )
+            async_task(run_engine, now.timestamp(), broker=broker, cluster=CLUSTER, timeout=-1, task_name="engine")
     except RedisError as error:
         log.warning("engines_not_started", error=str(error))
         return 0

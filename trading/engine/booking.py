@@ -98,8 +98,16 @@ class Booking:
 
 
 _ORDER_FIELDS = (
-    "status", "filled_quantity", "reported_quantity", "average_price", "fee", "exchange_order_id", "reject_code",
-    "reject_reason", "acknowledged_at", "client_order_id",
+    "status",
+    "filled_quantity",
+    "reported_quantity",
+    "average_price",
+    "fee",
+    "exchange_order_id",
+    "reject_code",
+    "reject_reason",
+    "acknowledged_at",
+    "client_order_id",
 )
 
 
@@ -121,8 +129,12 @@ def book(
         check_move(OrderStatus(live.order.status), OrderStatus(order.status))
         events.append(
             OrderEvent(
-                user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=order.status,
-                cause=cause, at=now,
+                user_id=state.user_id,
+                order_id=order.pk,
+                from_status=live.order.status,
+                to_status=order.status,
+                cause=cause,
+                at=now,
             )
         )
     booking = Booking(live, account, order, live.reservation, [], events, None, {}, None, None)
@@ -133,8 +145,15 @@ def book(
 
 
 def with_status(
-    state: TenantState, account: Account, live: LiveOrder, status: OrderStatus, *, cause: str, now: datetime,
-    code: str = "", reason: str = "",
+    state: TenantState,
+    account: Account,
+    live: LiveOrder,
+    status: OrderStatus,
+    *,
+    cause: str,
+    now: datetime,
+    code: str = "",
+    reason: str = "",
 ) -> Booking:
     """A move that we decide without a report of the exchange (rejected, expired, unknown, cancelled before sending)."""
     check_move(OrderStatus(live.order.status), status)
@@ -142,16 +161,14 @@ def with_status(
     event = OrderEvent(
         user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=status, cause=cause, at=now
     )
-    return Booking(
-        live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, None, None
-    )
+    return Booking(live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, None, None)
 
 
 def book_balances(state: TenantState, account: Account, snapshot: AccountSnapshot) -> dict[str, Balance]:
     """Balances that a snapshot changes; one older than what is known changes nothing."""
     told = {balance.asset: (balance.free + balance.locked, balance.locked) for balance in snapshot.balances}
     if snapshot.complete:
-        told = {asset: (ZERO, ZERO) for asset in account.balances} | told
+        told = dict.fromkeys(account.balances, (ZERO, ZERO)) | told
     rows = {}
     for asset, (total, locked) in told.items():
         known = account.balances.get(asset)
@@ -230,14 +247,20 @@ def _fees(fees: dict[str, str], fills: Sequence[Fill]) -> dict[str, str]:
 def _book_fill(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules) -> None:
     account, order = booking.account, booking.order
     position = booking.position or _position(state, account, order)
-    before = PositionState(position.quantity, position.average_price, position.realized_pnl, {
-        asset: Decimal(amount) for asset, amount in position.other_fees.items()
-    })
+    before = PositionState(
+        position.quantity,
+        position.average_price,
+        position.realized_pnl,
+        {asset: Decimal(amount) for asset, amount in position.other_fees.items()},
+    )
     after, realized = apply_fill(
         before, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset, rules.base, rules.quote
     )
     booking.position = changed(
-        position, quantity=after.quantity, average_price=after.average_price, realized_pnl=after.realized_pnl,
+        position,
+        quantity=after.quantity,
+        average_price=after.average_price,
+        realized_pnl=after.realized_pnl,
         other_fees={asset: plain(amount) for asset, amount in after.other_fees.items()},
     )
     booking.trades.append(_trade(state, account, order, fill, realized))
@@ -253,9 +276,18 @@ def _position(state: TenantState, account: Account, order: Order) -> Position:
 
 def _trade(state: TenantState, account: Account, order: Order, fill: Fill, realized: Decimal) -> Trade:
     return Trade(
-        user_id=state.user_id, connection_id=account.connection.pk, order_id=order.pk,
-        exchange_trade_id=fill.exchange_trade_id, symbol=order.symbol, side=fill.side, quantity=fill.quantity,
-        price=fill.price, fee=fill.fee, fee_asset=fill.fee_asset, realized_pnl=realized, liquidity=fill.liquidity,
+        user_id=state.user_id,
+        connection_id=account.connection.pk,
+        order_id=order.pk,
+        exchange_trade_id=fill.exchange_trade_id,
+        symbol=order.symbol,
+        side=fill.side,
+        quantity=fill.quantity,
+        price=fill.price,
+        fee=fill.fee,
+        fee_asset=fill.fee_asset,
+        realized_pnl=realized,
+        liquidity=fill.liquidity,
         executed_at=fill.executed_at,
     )
 
@@ -284,9 +316,7 @@ def _balance(
     )
 
 
-def _metrics_after(
-    booking: Booking, state: TenantState, at: datetime, quote: str, realized: Decimal
-) -> RiskMetrics:
+def _metrics_after(booking: Booking, state: TenantState, at: datetime, quote: str, realized: Decimal) -> RiskMetrics:
     row = booking.metrics or booking.account.metrics.get((at.date(), quote))
     if row is None or row.date != at.date():
         row = RiskMetrics(
@@ -316,9 +346,7 @@ def _move_instance(booking: Booking, state: TenantState, fill: Fill, rules: Symb
     booking.instance = changed(row, held_quantity=max(row.held_quantity + delta, ZERO))
 
 
-def _reservation_after(
-    live: LiveOrder, order: Order, fills: Sequence[Fill], now: datetime
-) -> Reservation | None:
+def _reservation_after(live: LiveOrder, order: Order, fills: Sequence[Fill], now: datetime) -> Reservation | None:
     row = live.reservation
     if row is None or row.released_at is not None:
         return row

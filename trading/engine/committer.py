@@ -40,7 +40,16 @@ SHARD = "shard"
 _MAX_GROUP = 200
 # Parents before children.
 _CREATE_ORDER: Sequence[type[models.Model]] = (
-    Signal, Order, OrderAttempt, Reservation, Position, Trade, Balance, RiskMetrics, OrderEvent, AuditLog,
+    Signal,
+    Order,
+    OrderAttempt,
+    Reservation,
+    Position,
+    Trade,
+    Balance,
+    RiskMetrics,
+    OrderEvent,
+    AuditLog,
 )
 
 
@@ -74,7 +83,9 @@ class Scope:
 
     def hit_by(self, switch: KillSwitch) -> bool:
         return switch.level == KillLevel.SYSTEM or switch.target_id in (
-            self.user_id, self.connection_id, self.instance_id,
+            self.user_id,
+            self.connection_id,
+            self.instance_id,
         )
 
 
@@ -146,7 +157,7 @@ class Committer:
             _fail(group, CommitUnknown(str(error)))
         except DatabaseError as error:
             await self._write_singly(group, error)
-        except Exception as error:  # noqa: BLE001  # whatever it was, the waiting tenants must hear of it
+        except Exception as error:  # whatever it was, the waiting tenants must hear of it
             log.exception("commit_failed", sets=len(group))
             _fail(group, CommitUnknown(str(error)))
         else:

@@ -168,13 +168,25 @@ async def _plan_for_order(desk: Desk, tenant: Tenant, account: Account, order: O
 
 
 def _order(
-    tenant: Tenant, account: Account, symbol: str, side: Side, quantity: Decimal,
-    instance: StrategyInstance | None = None, signal: Signal | None = None,
+    tenant: Tenant,
+    account: Account,
+    symbol: str,
+    side: Side,
+    quantity: Decimal,
+    instance: StrategyInstance | None = None,
+    signal: Signal | None = None,
 ) -> Order:
     return Order(
-        user_id=tenant.user_id, connection_id=account.connection.pk, instance_id=instance.pk if instance else None,
-        signal_id=signal.pk if signal else None, symbol=symbol, side=side, type=OrderType.MARKET,
-        time_in_force=TimeInForce.GTC, quantity=quantity, status=OrderStatus.NEW,
+        user_id=tenant.user_id,
+        connection_id=account.connection.pk,
+        instance_id=instance.pk if instance else None,
+        signal_id=signal.pk if signal else None,
+        symbol=symbol,
+        side=side,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.GTC,
+        quantity=quantity,
+        status=OrderStatus.NEW,
     )
 
 
@@ -213,8 +225,14 @@ async def _place(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
 
 def _intent(plan: _Plan) -> Intent:
     return Intent(
-        plan.order.symbol, plan.rules.base, plan.rules.quote, Side(plan.order.side), OrderType(plan.order.type),
-        plan.order.quantity, plan.reference_price, is_exit=plan.is_exit,
+        plan.order.symbol,
+        plan.rules.base,
+        plan.rules.quote,
+        Side(plan.order.side),
+        OrderType(plan.order.type),
+        plan.order.quantity,
+        plan.reference_price,
+        is_exit=plan.is_exit,
     )
 
 
@@ -239,7 +257,8 @@ def _risk_state(desk: Desk, state: TenantState, plan: _Plan) -> RiskState:
         position_quantity=held,
         position_worth=held * plan.reference_price,
         pending_buy_quantity=sum((live.remaining for live in buys if live.order.symbol == symbol), ZERO),
-        exposure=_exposure(desk, account, quote) + sum(
+        exposure=_exposure(desk, account, quote)
+        + sum(
             (live.reservation.remaining for live in buys if live.reservation and live.reservation.asset == quote), ZERO
         ),
         realized_today=metrics.realized_pnl if metrics else ZERO,
@@ -278,8 +297,12 @@ def _live_order(tenant: Tenant, plan: _Plan, deadline_at: datetime) -> LiveOrder
         margin = _MARKET_MARGIN if order.type == OrderType.MARKET else ZERO
         amount = settle(order.quantity * plan.reference_price * (1 + margin))
     reservation = Reservation(
-        order_id=order.pk, user_id=tenant.user_id, connection_id=order.connection_id, asset=_spent_asset(plan),
-        amount=amount, remaining=amount,
+        order_id=order.pk,
+        user_id=tenant.user_id,
+        connection_id=order.connection_id,
+        asset=_spent_asset(plan),
+        amount=amount,
+        remaining=amount,
     )
     return LiveOrder(order, attempt, reservation)
 
@@ -289,15 +312,25 @@ def _traces(desk: Desk, plan: _Plan, live: LiveOrder) -> list[Any]:
     now = desk.clock.now()
     order = live.order
     details = {
-        "symbol": order.symbol, "side": order.side, "type": order.type, "quantity": plain(order.quantity),
-        "client_order_id": order.client_order_id, "instance": str(order.instance_id or ""),
+        "symbol": order.symbol,
+        "side": order.side,
+        "type": order.type,
+        "quantity": plain(order.quantity),
+        "client_order_id": order.client_order_id,
+        "instance": str(order.instance_id or ""),
     }
     return [
         OrderEvent(
-            user_id=order.user_id, order_id=order.pk, from_status=OrderStatus.NEW, to_status=OrderStatus.PENDING,
-            cause="signal" if plan.signal else "request", at=now,
+            user_id=order.user_id,
+            order_id=order.pk,
+            from_status=OrderStatus.NEW,
+            to_status=OrderStatus.PENDING,
+            cause="signal" if plan.signal else "request",
+            at=now,
         ),
-        entry("order.placed", user_id=order.user_id, resource_type="order", resource_id=order.pk, details=details, at=now),
+        entry(
+            "order.placed", user_id=order.user_id, resource_type="order", resource_id=order.pk, details=details, at=now
+        ),
     ]
 
 
@@ -316,8 +349,12 @@ async def _deny_signal(desk: Desk, tenant: Tenant, signal: Signal, rule: str, re
     writes.create(denied)
     writes.create(
         entry(
-            "order.denied", user_id=tenant.user_id, resource_type="strategy_instance", resource_id=signal.instance_id,
-            details={"rule": rule, "reason": reason}, at=desk.clock.now(),
+            "order.denied",
+            user_id=tenant.user_id,
+            resource_type="strategy_instance",
+            resource_id=signal.instance_id,
+            details={"rule": rule, "reason": reason},
+            at=desk.clock.now(),
         )
     )
     try:
@@ -333,8 +370,14 @@ async def _deny_order(desk: Desk, tenant: Tenant, account: Account, order: Order
         log.warning("flatten_denied", code=code, reason=reason)
         return
     refused = booking.with_status(
-        tenant.state, account, LiveOrder(order), OrderStatus.REJECTED, cause="denied", now=desk.clock.now(),
-        code=code, reason=reason,
+        tenant.state,
+        account,
+        LiveOrder(order),
+        OrderStatus.REJECTED,
+        cause="denied",
+        now=desk.clock.now(),
+        code=code,
+        reason=reason,
     )
     writes = tenant.write_set()
     refused.write(writes)

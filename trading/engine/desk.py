@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from connections.pool import GatewayPool
 from django.conf import settings
 
 from connections.events import Quote
 from connections.gateways import Gateway, Side, SymbolRules
 from connections.leases import LeaseKeeper
-from connections.pool import GatewayPool
 from desproject.lib.clock import Clock
 from risk.engine import RiskRule
 from trading.engine.committer import Committer, Fenced

@@ -8,7 +8,9 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from connections.pool import GatewayPool
 from django.conf import settings
+from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from accounts.models import User
@@ -17,12 +19,11 @@ from connections.database import run as run_in_db
 from connections.events import decode_user, user_stream
 from connections.leases import HeldLease, LeaseKeeper
 from connections.models import Connection
-from connections.pool import GatewayPool
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 from risk.engine import ordered
 from risk.rules import rules
-from trading.engine import state, user_events, wishes
+from trading.engine import bar_store, state, user_events, wishes
 from trading.engine.committer import SHARD, Committer
 from trading.engine.desk import Desk
 from trading.engine.market import Market
@@ -34,6 +35,7 @@ _ALL_SHARDS = frozenset(str(shard) for shard in range(SHARDS))
 _BLOCK_MS = 500
 _ACK_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
+_BARS_SECONDS = 1.0
 
 
 class Engine:
@@ -45,7 +47,12 @@ class Engine:
         self._sweep_now = asyncio.Event()
         self._redis = bus.connect()
         keeper = LeaseKeeper(
-            SHARD, lambda: _ALL_SHARDS, run_in_db, on_gain=self._on_gain, on_loss=self._on_loss, figures=self._figures,
+            SHARD,
+            lambda: _ALL_SHARDS,
+            run_in_db,
+            on_gain=self._on_gain,
+            on_loss=self._on_loss,
+            figures=self._figures,
             clock=clock,
         )
         self.desk = Desk(
@@ -65,6 +72,7 @@ class Engine:
                 ("user-events", self._read_user_events()),
                 ("wakes", self._listen()),
                 ("sweep", self._sweep()),
+                ("bars", self._store_bars()),
                 ("orphan-watch", self._watch_parent(parent)),
             )
         ]
@@ -177,6 +185,15 @@ class Engine:
             lease = self.desk.keeper.held.get(str(shard_of(user_id)))
             if lease is not None and user_id not in self.tenants:
                 await self._load(user_id, lease)
+
+    async def _store_bars(self) -> None:
+        while True:
+            await asyncio.sleep(_BARS_SECONDS)
+            try:
+                while await run_in_db(bar_store.write_waiting):
+                    pass
+            except DatabaseError as error:
+                log.warning("bars_not_stored", error=str(error))
 
     async def _watch_parent(self, parent: int) -> None:
         """django-q's workers outlive a killed cluster: an engine without its parent hands over and ends."""

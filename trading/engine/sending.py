@@ -47,8 +47,13 @@ _ASK_PAUSES = (0.1, 0.3, 0.5, 1.0, 2.0)
 def attempt(tenant: Tenant, order: Order, number: int, deadline_at: datetime) -> OrderAttempt:
     """The row of one try; its client order id derives from the order, so nothing but the database decides it."""
     return OrderAttempt(
-        client_order_id=f"d{order.pk.hex}-{number}", user_id=tenant.user_id, order_id=order.pk,
-        connection_id=order.connection_id, number=number, shard=tenant.shard, epoch=tenant.epoch,
+        client_order_id=f"d{order.pk.hex}-{number}",
+        user_id=tenant.user_id,
+        order_id=order.pk,
+        connection_id=order.connection_id,
+        number=number,
+        shard=tenant.shard,
+        epoch=tenant.epoch,
         send_deadline=deadline_at,
     )
 
@@ -56,8 +61,13 @@ def attempt(tenant: Tenant, order: Order, number: int, deadline_at: datetime) ->
 def request_of(order: Order, client_order_id: str) -> OrderRequest:
     """The order as a gateway sends it."""
     return OrderRequest(
-        client_order_id=client_order_id, symbol=order.symbol, side=Side(order.side), type=OrderType(order.type),
-        quantity=order.quantity, price=order.price, time_in_force=TimeInForce(order.time_in_force),
+        client_order_id=client_order_id,
+        symbol=order.symbol,
+        side=Side(order.side),
+        type=OrderType(order.type),
+        quantity=order.quantity,
+        price=order.price,
+        time_in_force=TimeInForce(order.time_in_force),
         reduce_only=order.reduce_only,
     )
 
@@ -93,7 +103,7 @@ async def _call(
             report = await gateway.place_order(request, SendDeadline(deadline))
         except GatewayError as error:
             return error
-        except Exception as error:  # noqa: BLE001  # it may have been sent: the exchange must be asked
+        except Exception as error:  # it may have been sent: the exchange must be asked
             log.exception("send_failed", client_order_id=request.client_order_id)
             return OutcomeUnknown(str(error))
         failpoints.reach("after_send")
@@ -101,7 +111,11 @@ async def _call(
 
 
 async def _on_outcome(
-    desk: Desk, tenant: Tenant, order_id: UUID, client_order_id: str, outcome: OrderReport | GatewayError,
+    desk: Desk,
+    tenant: Tenant,
+    order_id: UUID,
+    client_order_id: str,
+    outcome: OrderReport | GatewayError,
     latency_ms: float,
 ) -> None:
     live = tenant.state.orders.get(order_id)
@@ -115,9 +129,21 @@ async def _on_outcome(
     desk.figures["send_errors"] += 1
     result = (_OUTCOMES.get(type(outcome), "unknown"), latency_ms, outcome.message)
     if isinstance(outcome, OrderRejected):
-        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "rejected", outcome.exchange_code, outcome.message, result)
+        await _move(
+            desk,
+            tenant,
+            account,
+            live,
+            OrderStatus.REJECTED,
+            "rejected",
+            outcome.exchange_code,
+            outcome.message,
+            result,
+        )
     elif isinstance(outcome, KeyRefused):
-        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "key_refused", outcome.code, outcome.message, result)
+        await _move(
+            desk, tenant, account, live, OrderStatus.REJECTED, "key_refused", outcome.code, outcome.message, result
+        )
     elif isinstance(outcome, NothingHappened):
         await _retry_later(desk, tenant, account, live, outcome, result)
     else:
@@ -126,15 +152,24 @@ async def _on_outcome(
 
 
 _OUTCOMES: dict[type[GatewayError], str] = {
-    OrderRejected: "rejected", KeyRefused: "rejected", DeadlinePassed: "not_sent",
+    OrderRejected: "rejected",
+    KeyRefused: "rejected",
+    DeadlinePassed: "not_sent",
 }
 
 Result = tuple[str, float, str]
 
 
 async def _move(
-    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, status: OrderStatus, cause: str, code: str,
-    reason: str, result: Result | None = None,
+    desk: Desk,
+    tenant: Tenant,
+    account: Account,
+    live: LiveOrder,
+    status: OrderStatus,
+    cause: str,
+    code: str,
+    reason: str,
+    result: Result | None = None,
 ) -> None:
     """Moves an order that is still waiting for its first word; one that a report has already moved stays."""
     if OrderStatus(live.order.status) not in (OrderStatus.PENDING, OrderStatus.UNKNOWN) or live.order.status == status:
@@ -146,7 +181,13 @@ async def _move(
 
 
 async def book_report(
-    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, report: OrderReport, *, cause: str,
+    desk: Desk,
+    tenant: Tenant,
+    account: Account,
+    live: LiveOrder,
+    report: OrderReport,
+    *,
+    cause: str,
     result: Result | None = None,
 ) -> None:
     """Books a report of the exchange; fetches fills that it says exist but didn't tell."""
@@ -318,6 +359,12 @@ async def _on_never_arrived(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
     if live is not None and account is not None and order_id not in desk.in_flight:
         desk.figures["expired_unsent"] += 1
         await _move(
-            desk, tenant, account, live, OrderStatus.EXPIRED, "never_arrived", "NOT_SENT",
+            desk,
+            tenant,
+            account,
+            live,
+            OrderStatus.EXPIRED,
+            "never_arrived",
+            "NOT_SENT",
             "the exchange doesn't know the order",
         )

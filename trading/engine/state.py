@@ -110,9 +110,7 @@ class TenantState:
 
     def open_orders(self, connection_id: UUID | None = None) -> list[LiveOrder]:
         return [
-            live
-            for live in self.orders.values()
-            if live.is_open and connection_id in (None, live.order.connection_id)
+            live for live in self.orders.values() if live.is_open and connection_id in (None, live.order.connection_id)
         ]
 
     def running(self) -> list[StrategyInstance]:
@@ -137,14 +135,17 @@ class TenantState:
 
     def limits(self, connection_id: UUID, instance_id: UUID | None) -> Limits:
         """The limits in force: strategy, then connection, then user, then global."""
+
         def find(level: PolicyLevel, target: UUID | None) -> RiskPolicy | None:
             return next((p for p in self.policies if p.level == level and p.target_id == target), None)
 
-        return effective([
-            find(PolicyLevel.STRATEGY, instance_id),
-            find(PolicyLevel.CONNECTION, connection_id),
-            find(PolicyLevel.USER, self.user_id),
-        ])
+        return effective(
+            [
+                find(PolicyLevel.STRATEGY, instance_id),
+                find(PolicyLevel.CONNECTION, connection_id),
+                find(PolicyLevel.USER, self.user_id),
+            ]
+        )
 
     def killed(self, connection_id: UUID, instance_id: UUID | None) -> str:
         """Why nothing new may be sent for this target; empty when it may."""

@@ -22,7 +22,9 @@ Message = Callable[[], Awaitable[None]]
 class Tenant:
     """One user's mailbox and state on the engine that owns the user's shard."""
 
-    def __init__(self, state: TenantState, shard: int, epoch: int, reload: Callable[[UUID], Awaitable[TenantState]]) -> None:
+    def __init__(
+        self, state: TenantState, shard: int, epoch: int, reload: Callable[[UUID], Awaitable[TenantState]]
+    ) -> None:
         self.state = state
         self.user_id = state.user_id
         self.shard = shard
@@ -74,7 +76,7 @@ class Tenant:
             self._mailbox.clear()
         except CommitUnknown:
             await self._reload_state()
-        except Exception:  # noqa: BLE001  # one tenant's bad message must not end its actor
+        except Exception:  # one tenant's bad message must not end its actor
             log.exception("tenant_message_failed", user_id=str(self.user_id))
             await self._reload_state()
 

@@ -104,14 +104,32 @@ def _report(event: OrderTold) -> OrderReport:
     if (fill := event.fill) is not None:
         fills = (
             Fill(
-                fill.exchange_trade_id, event.exchange_order_id, event.symbol, side, fill.quantity, fill.price,
-                fill.fee, fill.fee_asset, fill.liquidity, from_millis(fill.executed_ms),
+                fill.exchange_trade_id,
+                event.exchange_order_id,
+                event.symbol,
+                side,
+                fill.quantity,
+                fill.price,
+                fill.fee,
+                fill.fee_asset,
+                fill.liquidity,
+                from_millis(fill.executed_ms),
             ),
         )
     return OrderReport(
-        event.client_order_id, event.exchange_order_id, event.symbol, side, OrderType(event.type),
-        TimeInForce(event.time_in_force), ReportStatus(event.status), event.quantity, event.price,
-        event.filled_quantity, from_millis(event.reported_ms), fills, event.reject_reason,
+        event.client_order_id,
+        event.exchange_order_id,
+        event.symbol,
+        side,
+        OrderType(event.type),
+        TimeInForce(event.time_in_force),
+        ReportStatus(event.status),
+        event.quantity,
+        event.price,
+        event.filled_quantity,
+        from_millis(event.reported_ms),
+        fills,
+        event.reject_reason,
     )
 
 
@@ -172,5 +190,3 @@ async def _on_caught_up(
         account.entries_open = True
     else:
         start_catch_up(desk, tenant, account)
-
-

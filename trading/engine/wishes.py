@@ -170,4 +170,6 @@ async def _done(command: Command, result: str) -> None:
 
 def _write_done(command: Command, result: str) -> None:
     with tenant_scope(command.user_id):
-        Command.objects.filter(pk=command.pk, done_at__isnull=True).update(done_at=SYSTEM_CLOCK.now(), result=result[:300])
+        Command.objects.filter(pk=command.pk, done_at__isnull=True).update(
+            done_at=SYSTEM_CLOCK.now(), result=result[:300]
+        )
