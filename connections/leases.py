@@ -213,6 +213,11 @@ def request_drain(host: str) -> None:
     Process.objects.filter(host=host).update(draining=True)
 
 
+def end_drain(host: str) -> None:
+    """Lets engines start on the host again: said when its processes have ended, and before they start."""
+    Lease.objects.filter(kind=_DRAIN, key=host).delete()
+
+
 def is_draining(host: str, now: datetime) -> bool:
     """Whether the host was asked to drain."""
     return Lease.objects.filter(kind=_DRAIN, key=host, expires_at__gt=now).exists()

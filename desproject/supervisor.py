@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, connections
 
-from connections.leases import request_drain
+from connections.leases import end_drain, request_drain
 from connections.models import Process
 from desproject import private_redis
 from desproject.config import BASE_DIR
@@ -86,7 +85,7 @@ class Supervisor:
         if self._log_dir:
             self._log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _only_one(settings.DATA_DIR / "up.lock"):
-            await asyncio.to_thread(_migrate)
+            await asyncio.to_thread(_prepare_database)
             watcher = Reaper()
             try:
                 await self._start(watcher)
@@ -131,18 +130,18 @@ class Supervisor:
         """Hands over, then ends: engines and streams let go of their work before anything is told to stop."""
         self.stop.set()
         redis_task = self._running.pop("redis", None)
-        asked = await asyncio.to_thread(_quietly, _ask_to_drain)
+        await asyncio.to_thread(_quietly, _ask_to_drain)
         # A cluster waits for its long task, which the drain ends; told now, it starts no new one in between.
         for name in ("engine", "tasks"):
             self._stop(name)
-        if asked:
-            await self._wait_until_drained()
+        await self._wait_until_drained()
         for name in self._running:
             self._stop(name)
         await self._finish(self._running)
         if redis_task:
             self._stop("redis")
             await self._finish({"redis": redis_task})
+        await asyncio.to_thread(_quietly, _drain_is_over)
         log.info("stopped")
 
     def _stop(self, name: str) -> None:
@@ -216,22 +215,28 @@ async def _redis_answers(url: str) -> None:
 # Database work: in a thread, and leaving no connection open, because a supervisor runs for months and asks twice.
 
 
-def _migrate() -> None:
+def _prepare_database() -> None:
     try:
         call_command("migrate", verbosity=0, interactive=False)
+        # Of a supervisor that was killed while it drained.
+        _drain_is_over()
     except (DatabaseError, InterfaceError) as error:
         raise CannotStart(f"The database can't be used: {str(error).strip()}") from None
     finally:
         connections.close_all()
 
 
-def _ask_to_drain() -> int:
-    return request_drain(socket.gethostname())
+def _ask_to_drain() -> None:
+    request_drain(settings.CONFIG.host)
 
 
 def _drained() -> bool:
     fresh = SYSTEM_CLOCK.now() - timedelta(seconds=settings.CONFIG.lease_seconds)
-    return not Process.objects.filter(host=socket.gethostname(), draining=True, seen_at__gt=fresh).exists()
+    return not Process.objects.filter(host=settings.CONFIG.host, draining=True, seen_at__gt=fresh).exists()
+
+
+def _drain_is_over() -> None:
+    end_drain(settings.CONFIG.host)
 
 
 def _quietly(work: Callable[[], Result]) -> Result | None:
