@@ -17,10 +17,13 @@ def _check(path: Path) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     "line",
     [
-        f"MASTER_ENCRYPTION_KEY={new_master_key()}",
-        "key = '" + "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A" + "'",  # not a secret
-        "-----BEGIN EC " + "PRIVATE KEY-----",
-        "url = 'postgresql://des:" + "s3cretpassw0rd@db.internal/des'",
+        pytest.param(f"MASTER_ENCRYPTION_KEY={new_master_key()}", id="master key"),
+        pytest.param(
+            "key = 'vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A'",  # not a secret
+            id="exchange's",
+        ),
+        pytest.param("-----BEGIN EC " + "PRIVATE KEY-----", id="private key"),
+        pytest.param("url = 'postgresql://des:" + "s3cretpassw0rd@db.internal/des'", id="url"),
     ],
 )
 def test_a_credential_is_found_with_its_line(tmp_path: Path, line: str) -> None:
