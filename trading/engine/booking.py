@@ -7,7 +7,7 @@ was reported as filled is booked.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from audit.record import entry
@@ -30,6 +30,8 @@ _STATUS = {
 }
 _RANK = {OrderStatus.SUBMITTED: 1, OrderStatus.PARTIALLY_FILLED: 2}
 _ENDED = 3
+# The exchange hasn't told a balance yet.
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Booking:
     events: list[OrderEvent]
     position: Position | None
     balances: dict[str, Balance]
+    # The newest fill that moved a balance, by asset.
+    moved_at: dict[str, datetime]
     metrics: RiskMetrics | None
     instance: StrategyInstance | None
 
@@ -90,6 +94,8 @@ class Booking:
         if self.position is not None:
             self.account.positions[self.position.symbol] = self.position
         self.account.balances.update(self.balances)
+        for asset, moment in self.moved_at.items():
+            self.account.moved_at[asset] = max(moment, self.account.moved_at.get(asset, _NEVER))
         if self.metrics is not None:
             self.account.metrics[self.metrics.date, self.metrics.quote_asset] = self.metrics
         if self.instance is not None and self.instance.pk in state.instances:
@@ -137,7 +143,7 @@ def book(
                 at=now,
             )
         )
-    booking = Booking(live, account, order, live.reservation, [], events, None, {}, None, None)
+    booking = Booking(live, account, order, live.reservation, [], events, None, {}, {}, None, None)
     for fill in fills:
         _book_fill(booking, state, fill, rules)
     booking.reservation = _reservation_after(live, order, fills, now)
@@ -161,21 +167,21 @@ def with_status(
     event = OrderEvent(
         user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=status, cause=cause, at=now
     )
-    return Booking(live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, None, None)
+    return Booking(live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, {}, None, None)
 
 
 def book_balances(state: TenantState, account: Account, snapshot: AccountSnapshot) -> dict[str, Balance]:
-    """Balances that a snapshot changes; one older than what is known changes nothing."""
+    """Balances by a snapshot of the exchange; one older than what is known, fills included, changes nothing."""
     told = {balance.asset: (balance.free + balance.locked, balance.locked) for balance in snapshot.balances}
     if snapshot.complete:
-        told = dict.fromkeys(account.balances, (ZERO, ZERO)) | told
+        told = {asset: (ZERO, ZERO) for asset in account.balances} | told
     rows = {}
     for asset, (total, locked) in told.items():
         known = account.balances.get(asset)
         if known is None:
             if total:
                 rows[asset] = _balance(state, account, asset, total, locked, snapshot.as_of)
-        elif snapshot.as_of >= known.as_of and (known.total, known.locked) != (total, locked):
+        elif snapshot.as_of >= max(known.as_of, account.moved_at.get(asset, _NEVER)):
             rows[asset] = changed(known, total=total, locked=locked, as_of=snapshot.as_of)
     return rows
 
@@ -293,19 +299,17 @@ def _trade(state: TenantState, account: Account, order: Order, fill: Fill, reali
 
 
 def _move_balances(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules) -> None:
-    """A fill moves the balances at once, unless the exchange's own figure is already newer than the fill."""
+    """A fill moves the balances at once, unless the exchange's own figure already holds it."""
     sign = 1 if fill.side == Side.BUY else -1
-    just_before = fill.executed_at - timedelta(microseconds=1)
     deltas = {rules.base: sign * fill.quantity, rules.quote: -sign * settle(fill.quantity * fill.price)}
     deltas[fill.fee_asset or rules.quote] = deltas.get(fill.fee_asset or rules.quote, ZERO) - fill.fee
     for asset, delta in deltas.items():
         known = booking.balances.get(asset) or booking.account.balances.get(asset)
         if known is None:
-            known = _balance(state, booking.account, asset, ZERO, ZERO, just_before)
-        elif fill.executed_at <= known.as_of:
-            continue
-        # A hair before the fill: others of the same moment count too, older figures of the exchange don't.
-        booking.balances[asset] = changed(known, total=known.total + delta, as_of=max(known.as_of, just_before))
+            known = _balance(state, booking.account, asset, ZERO, ZERO, _NEVER)
+        if fill.executed_at > known.as_of:
+            booking.balances[asset] = changed(known, total=known.total + delta)
+            booking.moved_at[asset] = max(fill.executed_at, booking.moved_at.get(asset, _NEVER))
 
 
 def _balance(

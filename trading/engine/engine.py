@@ -161,7 +161,7 @@ class Engine:
             tenant.post(partial(wishes.look, self.desk, tenant))
 
     async def _sweep(self) -> None:
-        """Looks after what no hint led to: waiting rows, orders without an answer, accounts to catch up, lost tenants."""
+        """Looks after what no hint led to: waiting rows, orders without an answer, accounts, tenants."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sweep_now.wait(), settings.CONFIG.sweep_seconds)
@@ -197,7 +197,7 @@ class Engine:
 
     async def _watch_parent(self, parent: int) -> None:
         """django-q's workers outlive a killed cluster: an engine without its parent hands over and ends."""
-        while os.getppid() == parent:
+        while os.getppid() == parent:  # noqa: ASYNC110  # nobody could set an event: the parent was killed
             await asyncio.sleep(_WATCH_SECONDS)
         log.warning("engine_orphaned")
         self.desk.keeper.draining.set()
@@ -219,7 +219,7 @@ class Engine:
                 await asyncio.sleep(0.1)
                 continue
             try:
-                async for stream, entry_id, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
+                async for _, _, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
                     self._dispatch(payload)
             except (RedisError, OSError) as error:
                 log.warning("user_events_unreadable", error=str(error))

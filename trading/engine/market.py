@@ -292,10 +292,7 @@ class Market:
     def _evaluate(self, chart: _Chart, group: _Group, price: float | None, key: str, seen_ns: int) -> None:
         window = chart.series.window()
         try:
-            if price is None:
-                evaluation = group.batch.on_bar(window)
-            else:
-                evaluation = group.batch.on_quote(window, price)
+            evaluation = group.batch.on_bar(window) if price is None else group.batch.on_quote(window, price)
         except Exception as error:  # noqa: BLE001  # a strategy may raise anything; who it is comes out one by one
             self._find_culprits(chart, group, error)
             return

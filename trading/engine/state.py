@@ -3,7 +3,7 @@
 import copy
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
@@ -72,6 +72,8 @@ class Account:
 
     connection: Connection
     balances: dict[str, Balance] = field(default_factory=dict)
+    # The newest fill that moved a balance, by asset: an older figure of the exchange doesn't hold it.
+    moved_at: dict[str, datetime] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     metrics: dict[tuple[date, str], RiskMetrics] = field(default_factory=dict)
     rules: dict[str, SymbolRules] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from trading.engine import booking, news, sending
 from trading.engine.desk import Desk
 from trading.engine.state import Account, find_order
 from trading.engine.tenant import Tenant
+from trading.models import Balance
 from trading.order_states import WORKING, OrderStatus
 
 log = structlog.get_logger(__name__)
@@ -87,15 +88,19 @@ async def _on_balances(desk: Desk, tenant: Tenant, account: Account, event: Bala
 async def book_snapshot(desk: Desk, tenant: Tenant, account: Account, snapshot: AccountSnapshot) -> None:
     """Takes over balances that the exchange told, where they are newer than ours."""
     rows = booking.book_balances(tenant.state, account, snapshot)
-    if not rows:
-        return
-    writes = tenant.write_set()
-    for row in rows.values():
-        writes.save(row, "total", "locked", "as_of")
-    await desk.committer.commit(writes)
+    moved = [row for asset, row in rows.items() if _is_news(account.balances.get(asset), row)]
+    if moved:
+        writes = tenant.write_set()
+        for row in moved:
+            writes.save(row, "total", "locked", "as_of")
+        await desk.committer.commit(writes)
     account.balances.update(rows)
-    for row in rows.values():
+    for row in moved:
         news.tell_balance(desk, tenant.state, account, row)
+
+
+def _is_news(known: Balance | None, row: Balance) -> bool:
+    return known is None or (known.total, known.locked) != (row.total, row.locked)
 
 
 def _report(event: OrderTold) -> OrderReport:
