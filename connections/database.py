@@ -6,12 +6,13 @@ checked before each job: after a restart of PostgreSQL a long-lived thread would
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,6 +23,7 @@ class DatabaseThreads:
     """A small pool of threads that may touch the database. One is shared by a whole process: ``run`` below."""
 
     def __init__(self, threads: int = THREADS) -> None:
+        self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,13 +36,21 @@ class DatabaseThreads:
         return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, call)
 
     def close(self) -> None:
-        """Waits for running jobs, ends the threads."""
+        """Waits for running jobs, closes each thread's database connections, ends the threads."""
+        together = threading.Barrier(self._threads)
+        for _ in range(self._threads):
+            self._executor.submit(_close_connections, together)
         self._executor.shutdown(wait=True)
 
 
 def _prepared(call: Callable[[], T]) -> T:
     close_old_connections()
     return call()
+
+
+def _close_connections(together: threading.Barrier) -> None:
+    together.wait()  # one job a thread
+    connections.close_all()
 
 
 _shared: DatabaseThreads | None = None
@@ -52,3 +62,11 @@ async def run(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if _shared is None:
         _shared = DatabaseThreads()
     return await _shared.run(job, *args, **kwargs)
+
+
+def shut_down() -> None:
+    """Ends this process's shared threads and their connections; the next ``run`` starts new ones."""
+    global _shared
+    if _shared is not None:
+        _shared.close()
+        _shared = None

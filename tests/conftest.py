@@ -10,6 +10,7 @@ import redis
 from django.conf import settings
 
 from accounts.models import User
+from connections import database
 from desproject import private_redis
 
 
@@ -71,3 +72,10 @@ def bob(db: None) -> User:
 @pytest.fixture
 def charlie(db: None) -> User:
     return _user("charlie")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database_threads(django_db_setup: None) -> Iterator[None]:
+    """The engine's database threads hold connections: they end before the test database does."""
+    yield
+    database.shut_down()

@@ -21,7 +21,7 @@ from trading.bars import TIMEFRAMES
 from trading.models import Command, CommandKind, InstanceMode, InstanceStatus, Order, StrategyInstance
 from trading.order_states import TERMINAL, OrderStatus
 from trading.sizing import parse_sizing
-from trading.strategies.registry import parse_params, strategies
+from trading.strategies import parse_params, strategy
 
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?")
 
@@ -201,8 +201,7 @@ def _set_status(user: User, instance: StrategyInstance, status: InstanceStatus, 
 
 def _check_instance(instance: StrategyInstance) -> None:
     _check_symbol(instance.symbol)
-    if instance.strategy not in strategies():
-        raise InvalidInput("no such strategy", fields={"strategy": [f"must be one of {', '.join(strategies())}"]})
+    strategy(instance.strategy)
     if instance.timeframe not in TIMEFRAMES:
         raise InvalidInput("no such timeframe", fields={"timeframe": [f"must be one of {', '.join(TIMEFRAMES)}"]})
     if instance.mode == InstanceMode.PAPER or instance.connection.mode == Mode.PAPER:

@@ -174,7 +174,7 @@ def book_balances(state: TenantState, account: Account, snapshot: AccountSnapsho
     """Balances by a snapshot of the exchange; one older than what is known, fills included, changes nothing."""
     told = {balance.asset: (balance.free + balance.locked, balance.locked) for balance in snapshot.balances}
     if snapshot.complete:
-        told = {asset: (ZERO, ZERO) for asset in account.balances} | told
+        told = dict.fromkeys(account.balances, (ZERO, ZERO)) | told
     rows = {}
     for asset, (total, locked) in told.items():
         known = account.balances.get(asset)

@@ -21,7 +21,6 @@ from connections.leases import HeldLease, LeaseKeeper
 from connections.models import Connection
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
-from risk.engine import ordered
 from risk.rules import rules
 from trading.engine import bar_store, state, user_events, wishes
 from trading.engine.committer import SHARD, Committer
@@ -56,7 +55,7 @@ class Engine:
             clock=clock,
         )
         self.desk = Desk(
-            clock, Committer(), GatewayPool(), keeper, ordered(rules()), asyncio.Semaphore(settings.CONFIG.engine_sends)
+            clock, Committer(), GatewayPool(), keeper, rules(), asyncio.Semaphore(settings.CONFIG.engine_sends)
         )
         self.market = Market(self.desk, self._redis, self.tenants)
 

@@ -36,8 +36,8 @@ from trading.engine import bar_store, decisions, failing
 from trading.engine.desk import Desk
 from trading.engine.tenant import Tenant
 from trading.models import StrategyInstance
+from trading.strategies import parse_params, strategies
 from trading.strategies.contract import ENTER, HOLD, Batch, Evaluation, Params
-from trading.strategies.registry import parse_params, strategies
 
 log = structlog.get_logger(__name__)
 

@@ -26,10 +26,11 @@ def tell_booking(desk: Desk, state: TenantState, booking: Booking) -> None:
         desk.tell(state.user_id, "position", _data(serializers.PositionSerializer(booking.position)))
 
 
-def _data(serializer: Any) -> dict[str, Any]:
-    return dict(serializer.data)
-
-
 def tell_balance(desk: Desk, state: TenantState, account: Account, row: Balance) -> None:
     """The balance with what open orders hold of it."""
-    desk.tell(state.user_id, "balance", serializers.balance_data(row, state.reserved(account.connection.pk, row.asset)))
+    reserved = {(account.connection.pk, row.asset): state.reserved(account.connection.pk, row.asset)}
+    desk.tell(state.user_id, "balance", _data(serializers.BalanceSerializer(row, context={"reserved": reserved})))
+
+
+def _data(serializer: Any) -> dict[str, Any]:
+    return dict(serializer.data)
