@@ -63,9 +63,10 @@ async def read(
 ) -> AsyncIterator[tuple[str, str, bytes]]:
     """Yields (stream, entry id, payload) past ``positions``, which it advances; waits up to ``block_ms`` for some.
 
-    A stream whose newest id is older than our position (Redis came back empty) is read from its start again.
+    Ids are times: after Redis came back empty, new entries are still past our positions. What was lost with it shows
+    as a jump in the sequence numbers inside the payloads.
     """
-    answer = await client.xread({stream: at for stream, at in positions.items()}, block=block_ms, count=count)
+    answer = await client.xread(dict(positions), block=block_ms, count=count)
     for name, entries in answer or ():
         stream = name.decode()
         for entry_id, fields in entries:

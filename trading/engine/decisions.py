@@ -1,7 +1,7 @@
 """From a signal or a request to a committed order: rounding, sizing, risk, one transaction, and only then the send."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from django.conf import settings
 from accounts.tenancy import tenant_scope
 from audit.record import entry
 from connections.database import run as run_in_db
-from connections.gateways import GatewayError, OrderType, Side, SymbolRules, TimeInForce
+from connections.gateways import OrderType, Side, SymbolRules, TimeInForce
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO, plain, settle
 from risk.engine import Denial, Intent, RiskState, evaluate
@@ -40,6 +40,13 @@ log = structlog.get_logger(__name__)
 _MARKET_MARGIN = Decimal("0.01")
 # Kept back of what an entry may spend (RSK-1).
 _RESERVE_RATE = Decimal(settings.CONFIG.balance_reserve_rate)
+
+
+class NotReady(DomainError):
+    """Something that a decision needs isn't there yet; a moment later it may be."""
+
+    code = "NOT_READY"
+    status = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,12 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
         return
     try:
         plan = await _plan_for_order(desk, tenant, account, order)
-    except GatewayError as error:
-        await _deny_order(desk, tenant, account, order, error.code, error.message)
+        if not account.entries_open and not plan.is_exit:
+            raise NotReady("the account's state is being read from the exchange")
+    except NotReady as error:
+        # The row stays as it is: the sweep comes back to it.
+        if desk.clock.now() - order.created_at > timedelta(seconds=settings.CONFIG.order_timeout_seconds):
+            await _deny_order(desk, tenant, account, order, error.code, error.message)
     except DomainError as error:
         reasons = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.fields.items())
         await _deny_order(desk, tenant, account, order, error.code, reasons or error.message)
@@ -137,7 +148,7 @@ def _signal(tenant: Tenant, instance: StrategyInstance, candidate: Candidate, no
 def _price(desk: Desk, account: Account, symbol: str, side: Side) -> Decimal:
     price = desk.price(account.connection.feed, symbol, side)
     if price is None:
-        raise DomainError(f"no price of {symbol} is known yet", code="NO_PRICE")
+        raise NotReady(f"no price of {symbol} is known yet")
     return price
 
 

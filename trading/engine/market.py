@@ -162,9 +162,8 @@ class Market:
 
     async def _read(self) -> None:
         while True:
-            feeds = {feed_stream(chart.feed) for chart in self._charts.values()}
             try:
-                await self._follow(feeds)
+                await self._follow(self._feeds())
                 if not self._positions:
                     await asyncio.sleep(0.05)
                     continue
@@ -175,6 +174,11 @@ class Market:
             except (RedisError, OSError) as error:
                 log.warning("market_unreadable", error=str(error))
                 await asyncio.sleep(0.2)
+
+    def _feeds(self) -> set[str]:
+        """Every account's feed: orders from the API need prices too."""
+        accounts = (account for tenant in self._tenants.values() for account in tenant.state.accounts.values())
+        return {feed_stream(account.connection.feed) for account in accounts}
 
     async def _follow(self, feeds: set[str]) -> None:
         for stream in feeds - set(self._positions):
@@ -216,7 +220,10 @@ class Market:
                 else:
                     chart.builder.consume(event)
         elif isinstance(event, BookState):
-            (self._distrusted.discard if event.valid else self._distrusted.add)(instrument)
+            if event.valid:
+                self._distrusted.discard(instrument)
+            else:
+                self._distrusted.add(instrument)
         elif isinstance(event, FeedState):
             self._on_feed(feed, up=event.up)
 
@@ -225,7 +232,13 @@ class Market:
             self._down.discard(feed)
         else:
             self._down.add(feed)
+            self._forget_quotes(feed)
         self._unseed(feed)
+
+    def _forget_quotes(self, feed: str) -> None:
+        """Nothing is decided on prices of a feed that is away."""
+        for instrument in [key for key in self._desk.quotes if key[0] == feed]:
+            del self._desk.quotes[instrument]
 
     # Bars out.
 
@@ -278,7 +291,7 @@ class Market:
 
     def _evaluate_quotes(self, dirty: set[Instrument]) -> None:
         """Quotes that arrived together are one change: only the newest is looked at."""
-        for instrument in dirty:
+        for instrument in dirty & self._desk.quotes.keys():
             quote = self._desk.quotes[instrument]
             price = float((quote.bid + quote.ask) / 2)
             for chart in self._by_instrument.get(instrument, ()):

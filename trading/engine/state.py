@@ -80,6 +80,8 @@ class Account:
     entries_open: bool = False
     stream_epoch: int = 0
     stream_sequence: int = 0
+    # Monotonic time of the last sign of life of the account's stream.
+    heard_at: float = float("-inf")
 
 
 @dataclass(slots=True)

@@ -32,6 +32,8 @@ from trading.order_states import WORKING, OrderStatus
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
+# A living stream beats its heart every second.
+_SILENT_SECONDS = 4.0
 
 
 async def on_event(desk: Desk, tenant: Tenant, event: AnyUserEvent) -> None:
@@ -40,9 +42,11 @@ async def on_event(desk: Desk, tenant: Tenant, event: AnyUserEvent) -> None:
     if account is None:
         return
     _check_sequence(account, event)
+    account.heard_at = desk.clock.monotonic()
     if isinstance(event, StreamTold):
         if not event.up:
             account.entries_open = False
+            account.heard_at = float("-inf")
     elif isinstance(event, OrderTold):
         await _on_order(desk, tenant, account, event)
     elif isinstance(event, BalancesTold):
@@ -136,6 +140,15 @@ def _report(event: OrderTold) -> OrderReport:
         fills,
         event.reject_reason,
     )
+
+
+def poll_if_silent(desk: Desk, tenant: Tenant, account: Account) -> None:
+    """While an account's stream is away, its working orders are asked for by REST."""
+    silent = desk.clock.monotonic() - account.heard_at > _SILENT_SECONDS
+    working = any(live.order.status in WORKING for live in tenant.state.open_orders(account.connection.pk))
+    if silent and working:
+        desk.figures["polls"] += 1
+        start_catch_up(desk, tenant, account)
 
 
 def start_catch_up(desk: Desk, tenant: Tenant, account: Account) -> None:

@@ -45,6 +45,8 @@ def chase(desk: Desk, tenant: Tenant) -> None:
     for account in tenant.state.accounts.values():
         if not account.entries_open:
             user_events.start_catch_up(desk, tenant, account)
+        else:
+            user_events.poll_if_silent(desk, tenant, account)
 
 
 def users_with_wishes(user_ids: Collection[UUID]) -> set[UUID]:
