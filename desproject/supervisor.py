@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +18,10 @@ import redis.exceptions
 import structlog
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
+from django.db import connections as database_connections
 
+from connections import database
 from connections.leases import end_drain, request_drain
 from connections.models import Process
 from desproject import private_redis
@@ -85,7 +88,8 @@ class Supervisor:
         if self._log_dir:
             self._log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _only_one(settings.DATA_DIR / "up.lock"):
-            await asyncio.to_thread(_prepare_database)
+            _check_port(self._host, self._port)
+            await database.run(_prepare_database)
             watcher = Reaper()
             try:
                 await self._start(watcher)
@@ -130,7 +134,7 @@ class Supervisor:
         """Hands over, then ends: engines and streams let go of their work before anything is told to stop."""
         self.stop.set()
         redis_task = self._running.pop("redis", None)
-        await asyncio.to_thread(_quietly, _ask_to_drain)
+        await database.run(_quietly, _ask_to_drain)
         # A cluster waits for its long task, which the drain ends; told now, it starts no new one in between.
         for name in ("engine", "tasks"):
             self._stop(name)
@@ -141,7 +145,7 @@ class Supervisor:
         if redis_task:
             self._stop("redis")
             await self._finish({"redis": redis_task})
-        await asyncio.to_thread(_quietly, _drain_is_over)
+        await database.run(_quietly, _drain_is_over)
         log.info("stopped")
 
     def _stop(self, name: str) -> None:
@@ -172,7 +176,7 @@ class Supervisor:
         end = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < end and not self.hurry.is_set():
             # None: the database is away, nobody can hand over anything.
-            if await asyncio.to_thread(_quietly, _drained) is not False:
+            if await database.run(_quietly, _drained) is not False:
                 return
             await asyncio.sleep(0.1)
         log.warning("drain_took_too_long", seconds=DRAIN_SECONDS)
@@ -194,6 +198,13 @@ def _only_one(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise AlreadyRunning(f"DES is already running on {settings.DATA_DIR}.") from None
         yield
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise CannotStart(f"Can't serve on {host}:{port}: {error.strerror}. Choose another with --port.") from None
 
 
 async def _redis_answers(url: str) -> None:
@@ -223,7 +234,7 @@ def _prepare_database() -> None:
     except (DatabaseError, InterfaceError) as error:
         raise CannotStart(f"The database can't be used: {str(error).strip()}") from None
     finally:
-        connections.close_all()
+        database_connections.close_all()
 
 
 def _ask_to_drain() -> None:
@@ -246,4 +257,4 @@ def _quietly(work: Callable[[], Result]) -> Result | None:
         log.warning("database_away", error=str(error).strip())
         return None
     finally:
-        connections.close_all()
+        database_connections.close_all()

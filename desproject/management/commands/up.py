@@ -13,7 +13,7 @@ from desproject.supervisor import CannotStart, Supervisor
 class Command(BaseCommand):
     """Every process logs to standard error, one JSON object a line with its process named in it."""
 
-    help = "Starts every process of DES on this machine, starts again what dies; drains and stops on SIGTERM and Ctrl-C."
+    help = "Runs every process of DES on this machine, starts again what dies; stops cleanly on SIGTERM and Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
