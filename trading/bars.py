@@ -184,7 +184,7 @@ class _RecentIds:
 class BarBuilder:
     """Finished bars of one symbol and timeframe out of a feed's events, in order, each exactly once.
 
-    Events may be given before ``seed``; nothing is final before it. ``figures`` counts what happened: ``closed``
+    Events may be given before ``seed`` and after ``hold``; nothing is final then. ``figures`` counts what happened: ``closed``
     (final by the exchange's candle), ``built`` (by grace, from what was seen), ``empty`` (by grace, nothing seen),
     ``late_trades``, ``late_candles``, ``duplicates``, ``corrections`` and ``refused`` (nonsense).
     """
@@ -197,18 +197,25 @@ class BarBuilder:
         self._grace_ms = grace_ms
         # When the next bar to become final opened.
         self._next_ms: int | None = None
+        self._held = False
         self._last_close: Decimal | None = None
         self._open: dict[int, _Open] = {}
         self._ids = _RecentIds(_REMEMBERED_IDS)
         self._final: OrderedDict[int, Candle] = OrderedDict()
 
+    def hold(self) -> None:
+        """Something was missed (the feed was away, events got lost): events are taken, nothing is final until
+        ``seed`` is called again."""
+        self._held = True
+
     def seed(self, candles: Sequence[Candle], now_ms: int) -> list[Candle]:
         """Takes history (oldest first; the last may still grow) and answers the bars that are final by it.
 
-        At the start these are for warming up; without any, the first bar built is the first whole one. After the feed
-        was away, seed again before anything else: the answer is what was missed. A hole between the bars known and
-        ``candles`` stays a hole (``BarSeries`` starts anew there), one among ``candles`` is a span without trades.
+        At the start these are for warming up; without any, the first bar built is the first whole one. After ``hold``
+        they are what was missed. A hole between the bars known and ``candles`` stays a hole (``BarSeries`` starts anew
+        there), one among ``candles`` is a span without trades.
         """
+        self._held = False
         bars = self._contiguous([each for each in candles if each.closed])
         bars = [bar for bar in bars if self._next_ms is None or to_millis(bar.opened_at) >= self._next_ms]
         growing = [each for each in candles if not each.closed]
@@ -234,10 +241,10 @@ class BarBuilder:
         return self._finish_closed()
 
     def due(self, now_ms: int) -> list[Candle]:
-        """The bars whose grace time is over at ``now_ms`` (the exchange's time). To be called a few times a second,
-        but not while the feed is away: spans that nobody watched would pass for spans without trades."""
+        """The bars whose grace time is over at ``now_ms`` (the exchange's time). To be called a few times a second.
+        ``hold`` it while the feed is away: spans that nobody watched would pass for spans without trades."""
         finished = self._finish_closed()
-        while self._next_ms is not None and self._next_ms + self._step + self._grace_ms <= now_ms:
+        while not self._held and self._next_ms is not None and self._next_ms + self._step + self._grace_ms <= now_ms:
             bar = self._built(self._next_ms)
             if bar is None:  # nothing ever traded: there is no price to carry
                 self._open.pop(self._next_ms, None)
@@ -313,7 +320,7 @@ class BarBuilder:
     def _finish_closed(self) -> list[Candle]:
         """The next bars in a row whose closed candle is there."""
         finished: list[Candle] = []
-        while self._next_ms is not None and (bar := self._open.get(self._next_ms)) is not None:
+        while not self._held and self._next_ms is not None and (bar := self._open.get(self._next_ms)) is not None:
             if bar.candle is None or not bar.candle.closed:
                 break
             self.figures["closed"] += 1

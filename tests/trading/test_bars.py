@@ -271,6 +271,15 @@ def test_seeding_again_answers_what_was_missed() -> None:
     assert builder.consume(told(bar(30))) == [bar(30)]
 
 
+def test_nothing_is_final_while_it_is_held_and_nothing_is_lost() -> None:
+    builder = seeded(bar(-1))
+    builder.hold()
+    assert builder.consume(told(bar(0))) == builder.consume(told(bar(2, "120"))) == []
+    assert builder.due(START_MS + 60_000) == []
+    assert seconds(builder.seed([bar(-1), bar(0), bar(1)], START_MS + 3000)) == [0, 1]
+    assert builder.due(START_MS + 3000) == [bar(2, "120")]
+
+
 def test_stored_bars_win_over_fetched_ones() -> None:
     merged = merge_history([bar(0, "1"), bar(1, "2")], [bar(1, "7"), bar(2, "8"), bar(3, closed=False)])
     assert [(seconds([each])[0], each.close) for each in merged] == [(1, 2), (2, 8), (3, 100)]
