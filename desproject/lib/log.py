@@ -1,4 +1,4 @@
-"""Structured logs on stderr: ts, level, msg, module, process and fields; secrets are scrubbed before anything is written."""
+"""Structured logs on stderr: ts, level, msg, module, process, fields; secrets are scrubbed before anything is written."""
 
 import logging
 import logging.config
