@@ -81,7 +81,8 @@ def place_order(
 
 
 def _same_order(idempotency_key: str | None, request_hash: str) -> Order:
-    order = Order.objects.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
+    found = Order.objects.filter(idempotency_key=idempotency_key) if idempotency_key else Order.objects.none()
+    order: Order | None = found.first()
     if order is None or order.request_hash != request_hash:
         raise IdempotencyConflict("this Idempotency-Key was already used for another order")
     return order
@@ -104,7 +105,7 @@ def cancel_order(*, user: User, order: Order) -> Command:
     if OrderStatus(order.status) in TERMINAL:
         raise Conflict(f"the order is already {order.status}", code="ORDER_ENDED")
     with transaction.atomic():
-        command = Command.objects.create(user=user, kind=CommandKind.CANCEL, order=order)
+        command: Command = Command.objects.create(user=user, kind=CommandKind.CANCEL, order=order)
         record("order.cancel_requested", user_id=user.pk, resource_type="order", resource_id=order.pk)
         _wake_after_commit(user, "command")
     return command

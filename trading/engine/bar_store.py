@@ -38,7 +38,7 @@ def keep(feed: str, bars: Sequence[Candle]) -> None:
 
 def write_waiting() -> int:
     """Stores what waits, 200 rows at most; one that is there already stays as it is (in a database thread)."""
-    rows = []
+    rows: list[Bar] = []
     while len(rows) < 200 and not _waiting.empty():
         rows.append(_waiting.get_nowait())
     if rows:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from audit.models import AuditLog
 from audit.record import entry
 from connections.gateways import AccountSnapshot, Fill, OrderReport, ReportStatus, Side, SymbolRules
 from desproject.lib.money import ZERO, plain, settle
@@ -72,7 +73,7 @@ class Booking:
             writes.update(self.instance, "held_quantity")
         writes.create(*self._audit())
 
-    def _audit(self) -> list[object]:
+    def _audit(self) -> list[AuditLog]:
         return [
             entry(
                 f"order.{event.to_status}",

@@ -243,7 +243,8 @@ def _locked_shared(rows: "models.QuerySet[Any, Any]") -> Iterable[Any]:
     query, params = rows.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"{query} FOR SHARE", params)
-        return cursor.fetchall()
+        found: list[Any] = cursor.fetchall()
+        return found
 
 
 def _create(sets: Sequence[WriteSet]) -> None:

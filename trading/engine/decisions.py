@@ -128,7 +128,8 @@ async def flatten(desk: Desk, tenant: Tenant, account: Account, symbol: str, qua
 
 def _read_new(user_id: UUID, order_id: UUID) -> Order | None:
     with tenant_scope(user_id):
-        return Order.objects.filter(pk=order_id, status=OrderStatus.NEW).first()
+        order: Order | None = Order.objects.filter(pk=order_id, status=OrderStatus.NEW).first()
+        return order
 
 
 def _signal(tenant: Tenant, instance: StrategyInstance, candidate: Candidate, now: datetime) -> Signal:
@@ -217,7 +218,7 @@ async def _place(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
     if plan.signal is not None:
         writes.create(plan.signal)
     writes.save(live.order, "status", "quantity", "price", "client_order_id")
-    writes.create(live.attempt, live.reservation, *_traces(desk, plan, live))
+    writes.create(*live.rows(), *_traces(desk, plan, live))
     try:
         await desk.committer.commit(writes)
     except Killed as error:
@@ -287,7 +288,8 @@ def available(state: TenantState, account: Account, asset: str, *, is_exit: bool
     reserved = state.reserved(account.connection.pk, asset)
     foreign = max(balance.locked - reserved, ZERO)
     reserve = ZERO if is_exit else balance.total * _RESERVE_RATE
-    return max(balance.total - reserved - foreign - reserve, ZERO)
+    left: Decimal = balance.total - reserved - foreign - reserve
+    return max(left, ZERO)
 
 
 def _exposure(desk: Desk, account: Account, quote: str) -> Decimal:

@@ -61,9 +61,14 @@ class LiveOrder:
         """Ended, and every fill that the exchange reported is booked."""
         return not self.is_open and self.order.filled_quantity >= self.order.reported_quantity
 
+    def rows(self) -> list[Model]:
+        """What hangs on the order: its attempt and its reservation."""
+        return [row for row in (self.attempt, self.reservation) if row is not None]
+
     @property
     def remaining(self) -> Decimal:
-        return self.order.quantity - self.order.filled_quantity
+        left: Decimal = self.order.quantity - self.order.filled_quantity
+        return left
 
 
 @dataclass(slots=True)

@@ -100,9 +100,11 @@ async def _carry_out(desk: Desk, tenant: Tenant, command: Command) -> None:
             await _done(command, "no such order")
         else:
             _start_cancel(desk, tenant, live, command)
-    elif command.kind == CommandKind.RECONCILE and (account := tenant.state.accounts.get(command.connection_id)):
-        account.entries_open = False
-        await _done(command, "started")
+    elif command.connection_id is not None:
+        account = tenant.state.accounts.get(command.connection_id)
+        if account is not None:
+            account.entries_open = False
+        await _done(command, "started" if account else "no such connection")
 
 
 async def _live(tenant: Tenant, order_id: UUID | None) -> LiveOrder | None:
