@@ -184,9 +184,9 @@ class _RecentIds:
 class BarBuilder:
     """Finished bars of one symbol and timeframe out of a feed's events, in order, each exactly once.
 
-    Events may be given before ``seed`` and after ``hold``; nothing is final then. ``figures`` counts what happened: ``closed``
-    (final by the exchange's candle), ``built`` (by grace, from what was seen), ``empty`` (by grace, nothing seen),
-    ``late_trades``, ``late_candles``, ``duplicates``, ``corrections`` and ``refused`` (nonsense).
+    Events may be given before ``seed`` and after ``hold``; nothing is final then. ``figures`` counts what happened:
+    ``closed`` (final by the exchange's candle), ``built`` (by grace, from what was seen), ``empty`` (by grace, nothing
+    seen), ``late_trades``, ``late_candles``, ``duplicates``, ``corrections`` and ``refused`` (nonsense).
     """
 
     def __init__(self, symbol: str, timeframe: str, *, grace_ms: int = GRACE_MS) -> None:

@@ -28,11 +28,16 @@ class PositionState:
 class FillLike(Protocol):
     """What of a fill matters here; trades and the gateways' fills both have it."""
 
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-    fee_asset: str
+    @property
+    def side(self) -> str: ...
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def price(self) -> Decimal: ...
+    @property
+    def fee(self) -> Decimal: ...
+    @property
+    def fee_asset(self) -> str: ...
 
 
 def apply_fill(

@@ -1,31 +1,41 @@
-"""Structured logs on stderr: ts, level, msg, module, process, fields; secrets are scrubbed before anything is written."""
+"""Structured logs on stderr: ts, level, msg, module, process, fields; secrets are scrubbed before they are written."""
 
 import logging
 import logging.config
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import structlog
 
-_SECRET_NAMES = re.compile(r"secret|password|api_key|token|authorization|signature|master|otp|cookie", re.IGNORECASE)
+_NAMES = r"api_?-?key|private_?-?key|listen_?-?key|secret|passw(?:or)?d|token|signature"
+_SECRET_NAMES = re.compile(_NAMES + r"|authorization|master|otp|cookie", re.IGNORECASE)
 _SAFE_NAMES = frozenset({"api_key_masked", "token_version", "key_version"})
 _SECRET_TEXT = re.compile(
-    r"((?:signature|listenKey|apiKey|api_key|secret|token|password)=)[^&\s\"']+|(Bearer )\S+|(ENC\[v\d+\]:)\S+",
+    # name=value in addresses, "name": "value" in JSON and reprs, Name: value in headers
+    rf"""((?:{_NAMES})["']?\s?[=:]\s?["']?)[^&\s"',;}})]+"""
+    r"|((?:Bearer|Basic) )[^\s\"']+"
+    r"|(ENC\[v\d+\]:)[^\s\"']+"
+    r"|(://[^/\s:@]*:)[^/\s@]+(?=@)",
     re.IGNORECASE,
 )
 REMOVED = "[removed]"
+# Types that can't hold a credential and stay what they are.
+_HARMLESS = (bool, int, float, Decimal, UUID, date, timedelta)
 
 
 def scrub(value: Any) -> Any:
-    """The value without anything that looks like a credential, however deep."""
-    if isinstance(value, str):
-        return _SECRET_TEXT.sub(lambda found: (found[1] or found[2] or found[3]) + REMOVED, value)
-    if isinstance(value, dict):
+    """The value without anything that looks like a credential, however deep. Objects become their scrubbed text."""
+    if value is None or isinstance(value, _HARMLESS):
+        return value
+    if isinstance(value, Mapping):
         return {key: REMOVED if _is_secret(str(key)) and item else scrub(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return [scrub(item) for item in value]
-    return value
+    return _SECRET_TEXT.sub(lambda found: next(filter(None, found.groups())) + REMOVED, str(value))
 
 
 def configure_logging(level: str, style: str, process: str) -> None:

@@ -15,8 +15,14 @@ pytestmark = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.slug
 INTENT = Intent("BTC/USDT", "BTC", "USDT", Side.BUY, OrderType.MARKET, Decimal(2), Decimal(50))
 CALM = RiskState(available=Decimal(1000))
 WORST = RiskState(
-    available=Decimal(0), position_quantity=Decimal(9), position_worth=Decimal(450), pending_buy_quantity=Decimal(9),
-    exposure=Decimal(900), realized_today=Decimal(-900), open_orders=99, kill_switch="pressed",
+    available=Decimal(0),
+    position_quantity=Decimal(9),
+    position_worth=Decimal(450),
+    pending_buy_quantity=Decimal(9),
+    exposure=Decimal(900),
+    realized_today=Decimal(-900),
+    open_orders=99,
+    kill_switch="pressed",
 )
 STRICT = Limits(Decimal(1), Decimal(1), Decimal(1), Decimal(1), 1)
 

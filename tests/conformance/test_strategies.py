@@ -29,6 +29,11 @@ def wide(closes: Floats) -> BarWindow:
     return BarWindow(bars.opened_ms, bars.open, bars.high * 1.001, bars.low * 0.999, bars.close, bars.volume)
 
 
+def keen(params: Params) -> Params:
+    """The same parameters, on quotes too where the strategy can."""
+    return params.model_copy(update={"evaluate_on": "quote"}) if hasattr(params, "evaluate_on") else params
+
+
 def same(one: Evaluation, other: Evaluation) -> bool:
     return one.actions.tolist() == other.actions.tolist() and all(
         np.array_equal(values, other.seen[name], equal_nan=True) for name, values in one.seen.items()
@@ -115,8 +120,7 @@ def test_a_restart_changes_nothing(slug: str) -> None:
 
 def test_a_batch_decides_as_each_would_alone(slug: str) -> None:
     kind, params, warm = parts(slug)
-    other = type(params)(**{**params.model_dump(), "evaluate_on": "quote"}) if hasattr(params, "evaluate_on") else params
-    together, alone = kind.batch([params, other, params]), kind.batch([params])
+    together, alone = kind.batch([params, keen(params), params]), kind.batch([params])
     closes = walk(warm + 300)
     for end in range(warm, len(closes) + 1):
         bars = wide(closes[:end])
@@ -134,8 +138,7 @@ def test_a_quote_moves_nobody_who_wants_bars_only(slug: str) -> None:
 @pytest.mark.parametrize("price", [float("nan"), float("inf"), 0.0, -5.0])
 def test_nonsense_prices_move_nobody(slug: str, price: float) -> None:
     kind, params, warm = parts(slug)
-    keen = type(params)(**{**params.model_dump(), "evaluate_on": "quote"}) if hasattr(params, "evaluate_on") else params
-    assert kind.batch([keen]).on_quote(wide(walk(warm + 10)), price).actions.tolist() == [HOLD]
+    assert kind.batch([keen(params)]).on_quote(wide(walk(warm + 10)), price).actions.tolist() == [HOLD]
 
 
 def test_a_market_that_stands_still_moves_nobody(slug: str) -> None:

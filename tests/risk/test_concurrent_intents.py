@@ -25,7 +25,9 @@ class Ledger:
     pending: list[Intent] = field(default_factory=list)
 
     def pending_of(self, side: Side, symbol: str | None = None) -> Decimal:
-        return sum((each.quantity for each in self.pending if each.side == side and symbol in (None, each.symbol)), ZERO)
+        return sum(
+            (each.quantity for each in self.pending if each.side == side and symbol in (None, each.symbol)), ZERO
+        )
 
     def free_cash(self) -> Decimal:
         return self.cash - self.pending_of(Side.BUY) * self.price

@@ -2,11 +2,14 @@
 
 from decimal import Decimal
 
+from risk.models import RiskPolicy
 from risk.policy import GLOBAL_LIMITS, Limits, effective
 
-STRATEGY = Limits(max_order_size=Decimal(10))
-CONNECTION = Limits(max_order_size=Decimal(20), max_exposure=Decimal(200))
-USER = Limits(max_order_size=Decimal(30), max_exposure=Decimal(300), max_daily_loss=Decimal(5), max_open_orders=7)
+STRATEGY = RiskPolicy(max_order_size=Decimal(10))
+CONNECTION = RiskPolicy(max_order_size=Decimal(20), max_exposure=Decimal(200))
+USER = RiskPolicy(
+    max_order_size=Decimal(30), max_exposure=Decimal(300), max_daily_loss=Decimal(5), max_open_orders=7
+)
 
 
 def test_without_policies_the_global_limits_hold() -> None:
@@ -25,4 +28,4 @@ def test_a_missing_level_is_left_out() -> None:
 
 
 def test_a_limit_of_zero_is_a_limit() -> None:
-    assert effective([Limits(max_order_size=Decimal(0)), USER]).max_order_size == 0
+    assert effective([RiskPolicy(max_order_size=Decimal(0)), USER]).max_order_size == 0

@@ -76,7 +76,9 @@ def test_a_sale_is_not_held_up_by_what_limits_buying(limits: Limits) -> None:
 
 
 def test_no_limit_allows_any_size() -> None:
-    state = RiskState(D(10) ** 18, position_worth=D(10) ** 17, exposure=D(10) ** 17, realized_today=-D(10) ** 17, open_orders=10**6)
+    state = RiskState(
+        D(10) ** 18, position_worth=D(10) ** 17, exposure=D(10) ** 17, realized_today=-(D(10) ** 17), open_orders=10**6
+    )
     assert isinstance(evaluate(replace(BUY, quantity=D(10) ** 15), state, Limits(), rules()), Allow)
 
 
@@ -86,11 +88,20 @@ def test_no_limit_allows_any_size() -> None:
         (replace(RICH, available=D("99.5")), Limits(), "needs 100 USDT, available are 99.5 USDT"),
         (RICH, Limits(max_order_size=D("75.50")), "the order is worth 100 USDT, the limit is 75.5 USDT"),
         (
-            replace(RICH, position_worth=D(60)), Limits(max_position_size=D(150)),
+            replace(RICH, position_worth=D(60)),
+            Limits(max_position_size=D(150)),
             "the position would be worth 160 USDT with open orders, the limit is 150 USDT",
         ),
-        (replace(RICH, exposure=D(60)), Limits(max_exposure=D(150)), "the exposure would be 160 USDT, the limit is 150 USDT"),
-        (replace(RICH, realized_today=D("-51.25")), Limits(max_daily_loss=D(50)), "today's loss is 51.25 USDT, the limit is 50 USDT"),
+        (
+            replace(RICH, exposure=D(60)),
+            Limits(max_exposure=D(150)),
+            "the exposure would be 160 USDT, the limit is 150 USDT",
+        ),
+        (
+            replace(RICH, realized_today=D("-51.25")),
+            Limits(max_daily_loss=D(50)),
+            "today's loss is 51.25 USDT, the limit is 50 USDT",
+        ),
         (replace(RICH, open_orders=5), Limits(max_open_orders=5), "5 orders are open, the limit is 5"),
         (replace(RICH, kill_switch="user kill switch: drill"), Limits(), "user kill switch: drill"),
     ],

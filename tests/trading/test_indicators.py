@@ -41,9 +41,7 @@ def test_usual_periods_agree_with_talib_over_any_history(period: int) -> None:
     assert indicators.ema(closes, period) == pytest.approx(talib.EMA(closes, period)[-1], rel=1e-12, abs=1e-9)
 
 
-@given(
-    seed=st.integers(0, 10_000), period=st.integers(2, 200), start=st.floats(1e-2, 1e6), move=st.floats(1e-5, 0.05)
-)
+@given(seed=st.integers(0, 10_000), period=st.integers(2, 200), start=st.floats(1e-2, 1e6), move=st.floats(1e-5, 0.05))
 def test_talib_agrees_on_any_walk(seed: int, period: int, start: float, move: float) -> None:
     closes = walk(indicators.MAX_BARS, seed, start, move)
     rsi, ema = closes[-indicators.rsi_bars(period) :], closes[-indicators.ema_bars(period) :]

@@ -24,8 +24,15 @@ from trading.sizing import (
 
 D = Decimal
 RULES = SymbolRules(
-    symbol="BTC/USDT", base="BTC", quote="USDT", price_step=D("0.01"), quantity_step=D("0.00001"),
-    min_quantity=D("0.00001"), max_quantity=D("9000"), min_notional=D("5"), market_max_quantity=D("100"),
+    symbol="BTC/USDT",
+    base="BTC",
+    quote="USDT",
+    price_step=D("0.01"),
+    quantity_step=D("0.00001"),
+    min_quantity=D("0.00001"),
+    max_quantity=D("9000"),
+    min_notional=D("5"),
+    market_max_quantity=D("100"),
 )
 FREE = SymbolRules("X/Y", "X", "Y", ZERO, ZERO, ZERO, ZERO, ZERO)
 

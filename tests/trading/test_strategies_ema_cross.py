@@ -3,11 +3,12 @@ import pytest
 import talib
 
 from tests.trading.market_data import walk, window
+from trading.indicators import Floats
 from trading.strategies.contract import ENTER, EXIT, HOLD
 from trading.strategies.ema_cross import CrossParams, Strategy
 
 
-def actions_over(closes: np.ndarray, params: CrossParams) -> list[int]:  # type: ignore[type-arg]
+def actions_over(closes: Floats, params: CrossParams) -> list[int]:
     batch = Strategy.batch([params])
     warm = Strategy.warmup_bars(params)
     return [int(batch.on_bar(window(closes[:end])).actions[0]) for end in range(warm, len(closes) + 1)]
@@ -17,7 +18,9 @@ def actions_over(closes: np.ndarray, params: CrossParams) -> list[int]:  # type:
 def test_crosses_are_those_of_talib(average: str, talibs) -> None:  # type: ignore[no-untyped-def]
     closes, params = walk(1200), CrossParams(fast=5, slow=12, average=average)  # type: ignore[arg-type]
     lead = (talibs(closes, 5) - talibs(closes, 12))[Strategy.warmup_bars(params) - 2 :]
-    expected = np.where((lead[:-1] <= 0) & (lead[1:] > 0), ENTER, np.where((lead[:-1] >= 0) & (lead[1:] < 0), EXIT, HOLD))
+    expected = np.where(
+        (lead[:-1] <= 0) & (lead[1:] > 0), ENTER, np.where((lead[:-1] >= 0) & (lead[1:] < 0), EXIT, HOLD)
+    )
     assert actions_over(closes, params) == expected.tolist()
     assert {ENTER, EXIT} <= set(expected.tolist())
 

@@ -3,7 +3,7 @@ import pytest
 import talib
 
 from tests.trading.market_data import walk, window
-from trading.indicators import rsi_bars
+from trading.indicators import Floats, rsi_bars
 from trading.strategies.contract import ENTER, EXIT, HOLD
 from trading.strategies.rsi import RsiParams, Strategy
 
@@ -11,13 +11,13 @@ WARM = rsi_bars(3) + 1
 THREE = RsiParams(period=3)
 
 
-def actions_over(closes: np.ndarray, *params: RsiParams) -> np.ndarray:  # type: ignore[type-arg]
+def actions_over(closes: Floats, *params: RsiParams) -> Floats:
     """The actions of each bar from the first warm one on: (bars, instances)."""
     batch = Strategy.batch(params)
     return np.array([batch.on_bar(window(closes[:end])).actions for end in range(WARM, len(closes) + 1)])
 
 
-def calm_then(*closes: float) -> np.ndarray:  # type: ignore[type-arg]
+def calm_then(*closes: float) -> Floats:
     """Enough up and down for an RSI near 50, then these closes."""
     return np.array([100.0 + (index % 2) for index in range(WARM)] + list(closes))
 
@@ -38,7 +38,9 @@ def test_crosses_are_those_of_talib() -> None:
     warm = Strategy.warmup_bars(RsiParams(period=9))
     acts = [int(batch.on_bar(window(closes[:end])).actions[0]) for end in range(warm, len(closes) + 1)]
     rsi = talib.RSI(closes, 9)[warm - 2 :]
-    expected = np.where((rsi[:-1] <= 60) & (rsi[1:] > 60), EXIT, np.where((rsi[:-1] >= 35) & (rsi[1:] < 35), ENTER, HOLD))
+    expected = np.where(
+        (rsi[:-1] <= 60) & (rsi[1:] > 60), EXIT, np.where((rsi[:-1] >= 35) & (rsi[1:] < 35), ENTER, HOLD)
+    )
     assert acts == expected.tolist()
     assert {ENTER, EXIT} <= set(acts)
 

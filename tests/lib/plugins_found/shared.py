@@ -1,0 +1,3 @@
+"""Code that plug-ins share: none itself."""
+
+SHARED = 1

@@ -1,0 +1,5 @@
+"""A plug-in for test_plugins."""
+
+
+class Plugin:
+    slug = "zebra"

@@ -1,0 +1,1 @@
+"""Two plug-ins of one slug, for test_plugins."""
