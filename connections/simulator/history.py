@@ -12,6 +12,11 @@ from connections.simulator.tape import INTERVALS, MINUTE, SECOND, Bar, Candles, 
 
 _SECONDS = 1000
 _MINUTES = 1440
+# What each interval is added up from; the shortest from what is generated.
+_PARTS = {
+    "1m": "", "3m": "1m", "5m": "1m", "15m": "5m", "30m": "15m", "1h": "30m", "2h": "1h", "4h": "2h", "6h": "2h",
+    "8h": "4h", "12h": "6h", "1d": "12h", "3d": "1d", "1w": "1d", "1M": "1d",
+}  # fmt: skip
 _SECOND_MOVE = 1.2e-4
 _MINUTE_MOVE = 6e-4
 
@@ -26,8 +31,12 @@ def make_tape(instrument: Instrument, price: Decimal, now_ms: int, seed: int) ->
     minutes = _walk_back(instrument, random, "1m", first_minute, recent[0].open, _MINUTES, _MINUTE_MOVE)
     count = _number(minutes + recent)
     _renumber(seconds, recent)
-    candles = {interval: _candles(interval, minutes + recent, now_ms, price) for interval in INTERVALS}
-    candles["1s"] = Candles("1s", seconds, Bar.flat("1s", this_second, price))
+    candles = {"1s": Candles("1s", seconds, Bar.flat("1s", this_second, price))}
+    for interval, part in _PARTS.items():
+        source = candles[part].all() if part in candles else minutes + recent
+        candles[interval] = _candles(interval, source)
+    for longer in candles.values():
+        longer.roll(now_ms)
     return Tape(instrument.symbol, candles, next_trade_id=count + 1)
 
 
@@ -86,7 +95,7 @@ def _renumber(seconds: list[Bar], numbered: list[Bar]) -> None:
         following = bar.first_id
 
 
-def _candles(interval: str, source: list[Bar], now_ms: int, price: Decimal) -> Candles:
+def _candles(interval: str, source: list[Bar]) -> Candles:
     closed: list[Bar] = []
     current = Bar.flat(interval, open_time(interval, source[0].opened_ms), source[0].open)
     for bar in source:
@@ -94,7 +103,4 @@ def _candles(interval: str, source: list[Bar], now_ms: int, price: Decimal) -> C
             closed.append(current)
             current = Bar.flat(interval, next_open_time(interval, current.opened_ms), current.close)
         current.merge(bar)
-    candles = Candles(interval, closed, current)
-    candles.roll(now_ms)
-    candles.current.close = price if not candles.current.trades else candles.current.close
-    return candles
+    return Candles(interval, closed, current)

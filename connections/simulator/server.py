@@ -99,9 +99,10 @@ class SimulatorServer:
         """Binds the port and lets the markets run."""
         for source in self._sources:
             self._prime(source)
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), handle_signals=False)
+        http = web.Server(self._handle, access_log=None)
+        self._runner = web.ServerRunner(http, handle_signals=False, shutdown_timeout=_GOODBYE_S)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.settings.host, self.settings.port, shutdown_timeout=_GOODBYE_S)
+        site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
         await site.start()
         self._port = self._runner.addresses[0][1]
         self._spawn(self.spot.streams.run())

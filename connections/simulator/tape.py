@@ -145,6 +145,12 @@ class Tape:
         self._next_trade_id = next_trade_id
         self._next_aggregate_id = next_trade_id
 
+    @classmethod
+    def blank(cls, symbol: str, price: Decimal, now_ms: int) -> "Tape":
+        """A tape without a past: its bars begin flat at `price`."""
+        bars = {interval: Bar.flat(interval, open_time(interval, now_ms), price) for interval in INTERVALS}
+        return cls(symbol, {interval: Candles(interval, (), bar) for interval, bar in bars.items()})
+
     @property
     def last_price(self) -> Decimal:
         return self.trades[-1].price if self.trades else self.candles["1m"].current.close
