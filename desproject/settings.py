@@ -167,7 +167,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.AccessTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["desproject.lib.api.JsonBody"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "desproject.lib.api.NewestFirst",
     "EXCEPTION_HANDLER": "desproject.lib.api.error_response",
@@ -182,6 +182,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ConnectionMode": "connections.models.Mode",
+        "ConnectionStatus": "connections.models.ConnectionStatus",
+        "InstanceMode": "trading.models.InstanceMode",
+        "InstanceStatus": "trading.models.InstanceStatus",
+        "KillLevel": "risk.models.KillLevel",
+        "PolicyLevel": "risk.models.PolicyLevel",
+    },
 }
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=CONFIG.access_token_minutes)
 REFRESH_TOKEN_LIFETIME = timedelta(days=CONFIG.refresh_token_days)

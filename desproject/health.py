@@ -1,0 +1,64 @@
+"""What an installation needs to trade, each part asked by name (OBS-3)."""
+
+import redis
+from django.core.cache import cache
+from django.db import Error, connection
+from django_q.status import Stat
+
+from accounts.tenancy import SHARDS
+from connections.leases import living
+from connections.models import Lease, Process
+from desproject.lib.clock import SYSTEM_CLOCK
+
+_SHARD, _STREAM = "shard", "stream"
+
+
+def checks() -> dict[str, str]:
+    """Each part's name with "ok" or what is wrong with it, without details that help an attacker."""
+    found = {"database": _database(), "cache": _cache()}
+    if found["database"] == "ok":
+        found |= {"engine": _engine(), "streams": _streams()}
+    else:
+        found |= dict.fromkeys(("engine", "streams"), "not known: the database is away")
+    both = found["database"] == found["cache"] == "ok"
+    found["tasks"] = _tasks() if both else "not known: the database or the cache is away"
+    return found
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        return "doesn't answer"
+    return "ok"
+
+
+def _cache() -> str:
+    try:
+        cache.set("health", 1, 10)
+    except redis.RedisError:
+        return "doesn't answer"
+    return "ok"
+
+
+def _engine() -> str:
+    now = SYSTEM_CLOCK.now()
+    if not living(_SHARD, now):
+        return "no engine runs"
+    leased = Lease.objects.filter(kind=_SHARD, owner__isnull=False, expires_at__gt=now).count()
+    return "ok" if leased == SHARDS else f"{SHARDS - leased} of {SHARDS} shards wait for an engine"
+
+
+def _streams() -> str:
+    return "ok" if living(_STREAM, SYSTEM_CLOCK.now()) else "no stream process runs"
+
+
+def _tasks() -> str:
+    """Clusters that hold an engine don't count: those are the trading ones, and a Stat doesn't tell its name."""
+    try:
+        clusters = Stat.get_all()
+    except redis.RedisError:
+        return "not known: the cache is away"
+    engines = set(Process.objects.filter(kind=_SHARD).values_list("pid", flat=True))
+    return "ok" if any(engines.isdisjoint(stat.workers) for stat in clusters) else "no task process runs"

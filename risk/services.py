@@ -1,0 +1,107 @@
+"""Limits and kill switches: rows written with their audit entry, and the engines woken after the commit.
+
+Every function works inside the user's tenant scope, which the caller has opened.
+"""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from accounts.models import User
+from accounts.tenancy import shard_of
+from audit.record import record
+from desproject.lib.bus import Wake, wake
+from desproject.lib.clock import SYSTEM_CLOCK
+from desproject.lib.errors import Conflict, DomainError
+from desproject.lib.money import plain
+from risk.models import KillLevel, KillSwitch, RiskPolicy
+
+
+class AdministratorsOnly(DomainError):
+    """The whole system's switch is the administrators'."""
+
+    code = "FORBIDDEN"
+    status = 403
+
+
+def press_kill_switch(*, user: User, level: str, target_id: UUID, reason: str, flatten: bool) -> KillSwitch:
+    """Stops everything new for the target until lifted. After this returns, nothing more is committed for it.
+
+    Raises AdministratorsOnly.
+    """
+    _require_right(user, level)
+    with transaction.atomic():
+        stopped = _lock(user, level)
+        switch: KillSwitch = KillSwitch.objects.create(
+            user=user, level=level, target_id=target_id, reason=reason, flatten=flatten, pressed_by=user
+        )
+        _record("kill_switch.pressed", user, switch, reason)
+        _wake_after_commit(stopped, "kill")
+    return switch
+
+
+def lift_kill_switch(*, user: User, switch: KillSwitch, reason: str) -> KillSwitch:
+    """Lets the target trade again. Raises Conflict when it was lifted already, AdministratorsOnly."""
+    _require_right(user, switch.level)
+    with transaction.atomic():
+        freed = _lock(user, switch.level)
+        now = SYSTEM_CLOCK.now()
+        active = KillSwitch.objects.filter(pk=switch.pk, lifted_at__isnull=True)
+        if not active.update(lifted_at=now, lift_reason=reason):
+            raise Conflict("this kill switch was lifted already", code="ALREADY_LIFTED")
+        switch.lifted_at, switch.lift_reason = now, reason
+        _record("kill_switch.lifted", user, switch, reason)
+        _wake_after_commit(freed, "kill")
+    return switch
+
+
+def set_policy(*, user: User, level: str, target_id: UUID, limits: dict[str, Decimal | int | None]) -> RiskPolicy:
+    """Sets all limits of one level; a limit that isn't named is taken off."""
+    with transaction.atomic():
+        policy: RiskPolicy = RiskPolicy.objects.update_or_create(
+            user=user, level=level, target_id=target_id, defaults=limits
+        )[0]
+        details = {name: plain(value) if isinstance(value, Decimal) else value for name, value in limits.items()}
+        record(
+            "risk.policy_changed", user_id=user.pk, resource_type="risk_policy", resource_id=policy.pk,
+            details={"level": level, "target": str(target_id), **details},
+        )
+        _wake_after_commit([user.pk], "policy")
+    return policy
+
+
+def _require_right(user: User, level: str) -> None:
+    if level == KillLevel.SYSTEM and not user.is_admin:
+        raise AdministratorsOnly("only administrators stop the whole system")
+
+
+def _lock(user: User, level: str) -> list[UUID]:
+    """Waits for commits under way of whom the switch stops: the engine holds their rows shared. Returns their ids.
+
+    On SQLite the transaction itself excludes every other writer.
+    """
+    rows: Any = User.objects.order_by("pk")
+    if level != KillLevel.SYSTEM:
+        rows = rows.filter(pk=user.pk)
+    if connection.features.has_select_for_update:
+        rows = rows.select_for_update()
+    return list(rows.values_list("pk", flat=True))
+
+
+def _record(event: str, user: User, switch: KillSwitch, reason: str) -> None:
+    record(
+        event, user_id=user.pk, resource_type="kill_switch", resource_id=switch.pk,
+        details={
+            "level": switch.level, "target": str(switch.target_id), "flatten": switch.flatten, "reason": reason,
+        },
+    )
+
+
+def _wake_after_commit(users: list[UUID], what: str) -> None:
+    def tell() -> None:
+        for user_id in users:
+            wake(Wake(shard_of(user_id), user_id, what))
+
+    transaction.on_commit(tell)

@@ -1,0 +1,52 @@
+"""Clients of the API, logged in or not."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from rest_framework.test import APIClient
+
+from accounts import signing
+from accounts.models import User
+from tests.conftest import PASSWORD
+
+Client = Callable[[User], APIClient]
+
+
+@pytest.fixture(autouse=True)
+def _clean_redis(redis_server: str) -> Iterator[None]:
+    """Log-ins count their tries in Redis; the signing key of another test's database is forgotten."""
+    signing.signing_key.cache_clear()
+    yield
+    client = redis.Redis.from_url(redis_server)
+    client.flushdb()
+    client.close()
+
+
+@pytest.fixture
+def anonymous(db: None) -> APIClient:
+    return APIClient()
+
+
+@pytest.fixture
+def logged_in(db: None) -> Client:
+    """A client that carries the user's access token, from a real log-in."""
+
+    def log_in(user: User) -> APIClient:
+        client = APIClient()
+        answer = client.post("/api/login", {"email": user.email, "password": PASSWORD}, format="json")
+        assert answer.status_code == 200, answer.content
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['token']}")
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def as_alice(alice: User, logged_in: Client) -> APIClient:
+    return logged_in(alice)
+
+
+@pytest.fixture
+def as_bob(bob: User, logged_in: Client) -> APIClient:
+    return logged_in(bob)
