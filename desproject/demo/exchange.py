@@ -101,6 +101,10 @@ async def _ready(process: asyncio.subprocess.Process, log: Path) -> dict[str, An
         line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
         told: dict[str, Any] = json.loads(line)
     except (TimeoutError, ValueError):
-        lines = log.read_text(errors="replace").strip().splitlines()
-        raise ExchangeFailed(f"the simulated exchange didn't start: {lines[-1] if lines else 'no word'}") from None
+        raise ExchangeFailed(f"the simulated exchange didn't start: {_last_line(log)}") from None
     return told
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no word of it"

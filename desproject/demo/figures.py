@@ -9,6 +9,7 @@ from uuid import UUID
 
 from accounts.tenancy import tenant_scope
 from connections.models import Process
+from trading.engine.committer import SHARD
 from trading.models import Order, Signal, Trade
 from trading.order_states import OPEN
 
@@ -27,7 +28,7 @@ class Figures:
 
 def read_figures(users: Collection[UUID], since: datetime) -> Figures:
     """Reads the database; ``since`` is when the run began."""
-    engines = Process.objects.filter(started_at__gte=since).values_list("figures", flat=True)
+    engines = Process.objects.filter(kind=SHARD, started_at__gte=since).values_list("figures", flat=True)
     ticks = sum(figures.get("ticks", 0) for figures in engines)
     with tenant_scope(*users):
         orders = Counter(Order.objects.values_list("status", flat=True))

@@ -1,6 +1,7 @@
 """One run of the demonstration, from an empty data folder to the comparison of every order, fill and balance."""
 
 import asyncio
+import json
 import secrets
 import sys
 import time
@@ -91,9 +92,12 @@ class Demo:
         try:
             logs = settings.DATA_DIR / "log"
             logs.mkdir(parents=True, exist_ok=True)
-            async with simulated_exchange(self._options.exchange, logs / "simexchange.log") as exchange:
-                async with self._installation(exchange, logs), _session() as session:
-                    return await self._trade(exchange, session)
+            async with (
+                simulated_exchange(self._options.exchange, logs / "simexchange.log") as exchange,
+                self._installation(exchange, logs),
+                _session() as session,
+            ):
+                return await self._trade(exchange, session)
         except (ExchangeFailed, ApiFailed) as error:
             raise DemoFailed(str(error)) from None
         finally:
@@ -129,6 +133,7 @@ class Demo:
             email, password = f"{name}{suffix}@example.org", f"demo-{secrets.token_urlsafe(9)}"
             self._tenants.append(await api.create_tenant(email, password, exchange, plans(self._options.symbols)))
         self._greet()
+        self._note(exchange)
         await self._watch()
         for tenant in self._tenants:
             await api.stop_strategies(tenant)
@@ -182,6 +187,17 @@ class Demo:
         if self._supervisor is None:
             raise DemoFailed("not started")
         return self._supervisor.url
+
+    def _note(self, exchange: Exchange) -> None:
+        """Leaves, for programs that join in, where everything is."""
+        told = {
+            "url": self._url,
+            "users": [{"email": tenant.email, "password": tenant.password} for tenant in self._tenants],
+            "exchange": {"url": exchange.url, "control": exchange.control_url, "token": exchange.control_token},
+        }
+        path = settings.DATA_DIR / "demo.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(told))
 
     def _greet(self) -> None:
         _say(f"\nDES is trading on a simulated exchange: {self._url}/")
