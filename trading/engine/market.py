@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 _BLOCK_MS = 250
 _TICK_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
+_LOOK_BACK = 200
+_LOOK_BACK_NS = 10_000_000_000
 
 # (feed, symbol)
 Instrument = tuple[str, str]
@@ -182,10 +184,20 @@ class Market:
 
     async def _follow(self, feeds: set[str]) -> None:
         for stream in feeds - set(self._positions):
-            newest = await self._redis.xrevrange(stream, count=1)
+            newest = await self._redis.xrevrange(stream, count=_LOOK_BACK)
             self._positions[stream] = newest[0][0].decode() if newest else "0"
+            for _, fields in reversed(newest):
+                self._take_quotes(stream, decode_market(fields[bus.FIELD]))
         for stream in set(self._positions) - feeds:
             del self._positions[stream]
+
+    def _take_quotes(self, stream: str, batch: MarketBatch) -> None:
+        """Prices told shortly before we came: a quiet symbol may not tell its next one for long."""
+        feed = stream.removeprefix(feed_stream(""))
+        recent = time.time_ns() - _LOOK_BACK_NS
+        for event in batch.events:
+            if isinstance(event, Quote) and event.seen_ns > recent:
+                self._desk.quotes[feed, event.symbol] = event
 
     def _take(self, stream: str, batch: MarketBatch, dirty: set[Instrument]) -> None:
         feed = stream.removeprefix(feed_stream(""))

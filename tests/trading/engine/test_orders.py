@@ -1,0 +1,162 @@
+"""Orders through a real engine to a simulated exchange and back."""
+
+from decimal import Decimal
+
+import pytest
+
+from accounts.models import User
+from accounts.tenancy import tenant_scope
+from connections import database
+from connections.gateways import OrderType, Side
+from tests.trading.engine.harness import Bench, running_bench, until
+from trading.models import Balance, Order, OrderAttempt, Position, Reservation, Trade
+from trading.services import cancel_order
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_server")]
+
+
+async def ended(bench: Bench, order: Order, status: str) -> Order:
+    async def is_so() -> bool:
+        return (await bench.refreshed(order)).status == status
+
+    await until(is_so)
+    return await bench.refreshed(order)
+
+
+def rows(user: User, model: type) -> list:  # type: ignore[type-arg]
+    with tenant_scope(user.pk):
+        return list(model.objects.all())  # type: ignore[attr-defined]
+
+
+async def test_a_market_order_is_filled_and_booked(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        order = await bench.order(alice, connection)
+        await bench.quote_of_the_simulator()
+        done = await ended(bench, order, "filled")
+        ledger = await bench.simulator.ledger(keys)
+    assert done.filled_quantity == Decimal("0.01")
+    trades = await database.run(rows, alice, Trade)
+    assert sum(trade.quantity for trade in trades) == Decimal("0.01")
+    held = {row.asset: row.total for row in await database.run(rows, alice, Balance)}
+    for asset, amounts in ledger["balances"].items():
+        assert held[asset] == Decimal(amounts["free"]) + Decimal(amounts["locked"])
+    (position,) = await database.run(rows, alice, Position)
+    assert position.quantity == Decimal("0.00999")
+    (reservation,) = await database.run(rows, alice, Reservation)
+    assert reservation.released_at is not None
+    assert reservation.remaining == 0
+
+
+async def test_a_limit_order_rests_and_is_cancelled(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        bid, _ = await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection, type=OrderType.LIMIT, price=bid - 500)
+        resting = await ended(bench, order, "submitted")
+        (reservation,) = await database.run(rows, alice, Reservation)
+        assert reservation.remaining == resting.price * resting.quantity
+        await database.run(_cancel, alice, resting)
+        await ended(bench, order, "cancelled")
+        ledger = await bench.simulator.ledger(keys)
+    assert [row["status"] for row in ledger["orders"]] == ["CANCELED"]
+    (reservation,) = await database.run(rows, alice, Reservation)
+    assert reservation.remaining == 0
+
+
+def _cancel(user: User, order: Order) -> None:
+    with tenant_scope(user.pk):
+        cancel_order(user=user, order=order)
+
+
+async def test_an_order_that_cant_be_paid_is_denied_and_never_sent(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100")
+        await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection, quantity=Decimal("1"))
+        done = await ended(bench, order, "rejected")
+        ledger = await bench.simulator.ledger(keys)
+    assert done.reject_code == "RISK_AVAILABLE_BALANCE"
+    assert ledger["orders"] == []
+
+
+async def test_concurrent_orders_never_overspend(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        bid, _ = await bench.quote_of_the_simulator()
+        connection, keys = await bench.bind(alice, USDT=str(bid * Decimal("0.035")))
+        price = bid - 500
+        orders = [
+            await bench.order(alice, connection, type=OrderType.LIMIT, price=price, quantity=Decimal("0.01"))
+            for _ in range(8)
+        ]
+
+        async def decided() -> bool:
+            return {(await bench.refreshed(order)).status for order in orders} <= {"submitted", "rejected"}
+
+        await until(decided)
+        ledger = await bench.simulator.ledger(keys)
+        statuses = [(await bench.refreshed(order)).status for order in orders]
+    assert statuses.count("submitted") == 3
+    assert len(ledger["orders"]) == 3
+
+
+async def test_an_answer_that_never_comes_is_asked_for_and_not_sent_again(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await bench.simulator.fault("accept_then_timeout", path="/api/v3/order", count=1)
+        await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection)
+        await ended(bench, order, "filled")
+        ledger = await bench.simulator.ledger(keys)
+        fired = (await bench.simulator.counters())["faults"]["accept_then_timeout"]
+    assert fired == 1
+    assert len(ledger["orders"]) == 1
+    assert len(await database.run(rows, alice, OrderAttempt)) == 1
+
+
+async def test_an_order_that_never_arrived_ends_expired(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await bench.simulator.fault("drop_before", path="/api/v3/order", count=1)
+        await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection)
+        done = await ended(bench, order, "expired")
+        ledger = await bench.simulator.ledger(keys)
+        assert (await bench.simulator.counters())["faults"]["drop_before"] == 1
+    assert ledger["orders"] == []
+    assert done.reject_code == "NOT_SENT"
+    (reservation,) = await database.run(rows, alice, Reservation)
+    assert reservation.remaining == 0
+
+
+async def test_an_overloaded_exchange_is_tried_again_under_a_new_id(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await bench.simulator.fault("http_error", path="/api/v3/order", status=503, code=-1008, count=1)
+        await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection)
+        done = await ended(bench, order, "filled")
+        ledger = await bench.simulator.ledger(keys)
+    attempts = await database.run(rows, alice, OrderAttempt)
+    assert sorted(attempt.number for attempt in attempts) == [1, 2]
+    assert done.client_order_id.endswith("-2")
+    assert len(ledger["orders"]) == 1
+
+
+async def test_two_tenants_never_touch_each_other(alice: User, bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        first, _ = await bench.bind(alice, USDT="100000")
+        second, _ = await bench.bind(bob, BTC="1")
+        await bench.quote_of_the_simulator()
+        buy = await bench.order(alice, first)
+        sell = await bench.order(bob, second, side=Side.SELL)
+        await ended(bench, buy, "filled")
+        await ended(bench, sell, "filled")
+    assert {trade.side for trade in await database.run(rows, alice, Trade)} == {"buy"}
+    assert {trade.side for trade in await database.run(rows, bob, Trade)} == {"sell"}
