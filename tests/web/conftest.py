@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from django.conf import settings
 from rest_framework.test import APIClient
 
 from accounts import signing
 from accounts.models import User
 from tests.conftest import PASSWORD
+from tests.web.exchange import ThreadedExchange
 
 Client = Callable[[User], APIClient]
 
@@ -50,3 +52,16 @@ def as_alice(alice: User, logged_in: Client) -> APIClient:
 @pytest.fixture
 def as_bob(bob: User, logged_in: Client) -> APIClient:
     return logged_in(bob)
+
+
+@pytest.fixture(scope="session")
+def _exchange() -> Iterator[ThreadedExchange]:
+    with ThreadedExchange() as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def exchange(_exchange: ThreadedExchange, monkeypatch: pytest.MonkeyPatch) -> ThreadedExchange:
+    """A simulated exchange that connections of mode ``simulator`` reach."""
+    monkeypatch.setattr(settings.CONFIG, "simulator_url", _exchange.url)
+    return _exchange
