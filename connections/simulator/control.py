@@ -1,4 +1,17 @@
-"""The control API, for tests and demos on this machine: accounts, money, faults, and what really happened."""
+"""The control API, for tests and demos on this machine: accounts, money, faults, and what really happened.
+
+Every request carries the token in `X-Sim-Control`. Bodies and answers are JSON; amounts are decimals as text.
+
+| request | body |
+|---|---|
+| POST /control/accounts | api_key, api_secret or ed25519_public_key, balances {asset: amount}, permissions, fees |
+| POST /control/keys | api_key, enabled?, permissions? {can_trade, can_withdraw, can_read, ip_restricted} |
+| POST /control/deposit, /control/withdraw | api_key, asset, amount |
+| GET /control/ledger | (per account: balances, orders, fills, `received` and `accepted` by client id; fees; house) |
+| GET /control/counters | (order_requests, orders, fills, requests by path, faults fired by kind, sockets open) |
+| POST /control/faults | one fault (faults.py) |
+| GET, DELETE /control/faults | (those that are set; all off) |
+"""
 
 import hmac
 from collections import Counter

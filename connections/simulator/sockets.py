@@ -43,6 +43,10 @@ class Socket:
         await self._ws.prepare(self._request)
         return self._ws
 
+    @property
+    def has_waiting(self) -> bool:
+        return not self._outbox.empty()
+
     def send(self, text: str) -> None:
         self._put(text)
 
@@ -138,7 +142,7 @@ class Sockets:
                 yield text
         finally:
             self._open.discard(socket)
-            await _finish(writer)
+            await _finish(socket, writer)
 
     async def keep_alive(self) -> None:
         """Looks after pings, for ever."""
@@ -152,9 +156,10 @@ class Sockets:
             socket.close(1001)
 
 
-async def _finish(writer: asyncio.Task[None]) -> None:
+async def _finish(socket: Socket, writer: asyncio.Task[None]) -> None:
     """Lets the writer say what waits (a close, mostly), but not for long."""
-    await asyncio.wait({writer}, timeout=0.1)
+    if socket.has_waiting:
+        await asyncio.wait({writer}, timeout=0.1)
     writer.cancel()
     with suppress(asyncio.CancelledError):
         await writer

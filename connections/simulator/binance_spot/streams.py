@@ -70,6 +70,7 @@ class MarketStreams:
         }
         self._top: dict[str, Json] = {}
         self._shown_trades: dict[tuple[str, str], int] = {}
+        self._second = exchange.now_ms() // 1000
         exchange.listeners.append(self)
 
     # subscribing
@@ -116,13 +117,14 @@ class MarketStreams:
             self.tick(self._exchange.now_ms())
 
     def tick(self, now_ms: int) -> None:
-        """What is due at a tenth of a second."""
-        tenth = now_ms // _TICK_MS
+        """What is due now: the deltas, and what each second brings once in it, however late this comes."""
+        second, before = now_ms // 1000, self._second
+        self._second = second
         for symbol, market in self._exchange.markets.items():
             self._publish_depth(symbol, 100, now_ms)
-            if tenth % 10 == 0:
+            if second != before:
                 self._publish_depth(symbol, 1000, now_ms)
-                self._publish_second(market, now_ms, with_open_bars=tenth % 20 == 0)
+                self._publish_second(market, now_ms, with_open_bars=second % 2 == 0)
 
     def _publish_second(self, market: Market, now_ms: int, with_open_bars: bool) -> None:
         symbol, name = market.instrument.symbol, market.instrument.symbol.lower()

@@ -63,7 +63,7 @@ async def test_deltas_rebuild_exactly_the_book_that_rest_shows(speed: str) -> No
         async with sim.market_socket(stream) as socket:
             buffered = await collect(socket, stream, 1)
             book = LocalBook((await sim.public("/api/v3/depth", symbol="BTCUSDT", limit=5000)).body)
-            for event in buffered + await collect(socket, stream, 3):
+            for event in buffered + await collect(socket, stream, 1):
                 book.apply(event)
             sim.server.settings.speed = STILL
             shown = (await sim.public("/api/v3/depth", symbol="BTCUSDT", limit=5000)).body
@@ -200,6 +200,19 @@ async def test_the_client_is_pinged_and_cut_when_it_never_answers(
         async with asyncio.timeout(TIMEOUT):
             while not socket.closed:
                 await socket.receive()
+
+
+async def test_a_late_tick_still_closes_every_bar_once(sim: RunningSimulator) -> None:
+    streams = sim.server.spot.streams
+    async with sim.session.ws_connect(f"{sim.stream_url}/ws/ethusdt@kline_1s") as socket:
+        ahead = sim.now_ms() + 60_000
+        streams.tick(ahead)
+        bars = [(await socket.receive_json(timeout=TIMEOUT))["k"] for _ in range(60)]
+        streams.tick(ahead)
+        streams.tick(ahead + 1150)
+        bars.append((await socket.receive_json(timeout=TIMEOUT))["k"])
+    assert all(bar["x"] for bar in bars)
+    assert {later["t"] - bar["t"] for bar, later in itertools.pairwise(bars)} == {1000}
 
 
 async def test_closed_sockets_are_forgotten(sim: RunningSimulator) -> None:
