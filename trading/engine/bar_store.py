@@ -1,10 +1,12 @@
 """Finished bars in the database: written in the background, read at start, never changed."""
 
-import queue
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import structlog
+from django.db import DatabaseError, InterfaceError
 
+from connections.database import run as run_in_db
 from connections.gateways import Candle
 from trading.bars import merge_history
 from trading.models import Bar
@@ -13,37 +15,42 @@ log = structlog.get_logger(__name__)
 
 # Bars that wait for their turn; past it the oldest are dropped: the exchange still has them.
 _BOUND = 10_000
-_waiting: "queue.Queue[Bar]" = queue.Queue(_BOUND)
+_BATCH = 200
 
 
-def keep(feed: str, bars: Sequence[Candle]) -> None:
-    """Queues finished bars for ``write_waiting``."""
-    for bar in bars:
-        if _waiting.full():
-            _waiting.get_nowait()
-        _waiting.put_nowait(
-            Bar(
-                feed=feed,
-                symbol=bar.symbol,
-                timeframe=bar.timeframe,
-                opened_at=bar.opened_at,
-                open=bar.open,
-                high=bar.high,
-                low=bar.low,
-                close=bar.close,
-                volume=bar.volume,
+class BarStore:
+    """Finished bars on their way into the database."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Bar] = deque(maxlen=_BOUND)
+
+    def keep(self, feed: str, bars: Sequence[Candle]) -> None:
+        """Queues bars for ``write``."""
+        for bar in bars:
+            self._waiting.append(
+                Bar(
+                    feed=feed,
+                    symbol=bar.symbol,
+                    timeframe=bar.timeframe,
+                    opened_at=bar.opened_at,
+                    open=bar.open,
+                    high=bar.high,
+                    low=bar.low,
+                    close=bar.close,
+                    volume=bar.volume,
+                )
             )
-        )
 
-
-def write_waiting() -> int:
-    """Stores what waits, 200 rows at most; one that is there already stays as it is (in a database thread)."""
-    rows: list[Bar] = []
-    while len(rows) < 200 and not _waiting.empty():
-        rows.append(_waiting.get_nowait())
-    if rows:
-        Bar.objects.bulk_create(rows, ignore_conflicts=True)
-    return len(rows)
+    async def write(self) -> None:
+        """Stores what waits; a bar that is there already stays as it is. What can't be written now stays queued."""
+        while self._waiting:
+            rows = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            try:
+                await run_in_db(Bar.objects.bulk_create, rows, ignore_conflicts=True)
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("bars_not_stored", error=str(error))
+                self._waiting.extendleft(reversed(rows))
+                return
 
 
 def newest(feed: str, symbol: str, timeframe: str, count: int) -> list[Candle]:

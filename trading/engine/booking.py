@@ -168,7 +168,9 @@ def with_status(
     event = OrderEvent(
         user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=status, cause=cause, at=now
     )
-    return Booking(live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, {}, None, None)
+    return Booking(
+        live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, {}, None, None
+    )
 
 
 def book_balances(state: TenantState, account: Account, snapshot: AccountSnapshot) -> dict[str, Balance]:

@@ -31,6 +31,7 @@ from trading.models import (
     Position,
     Reservation,
     Signal,
+    StrategyInstance,
     Trade,
 )
 
@@ -261,7 +262,8 @@ def _create(sets: Sequence[WriteSet]) -> None:
 
 def _update(row: models.Model, fields: tuple[str, ...]) -> None:
     values = {name: getattr(row, name) for name in fields}
-    if hasattr(row, "updated_at"):
+    # What users change has a stamp by which the sweep finds their changes: a fill isn't one.
+    if hasattr(row, "updated_at") and not isinstance(row, StrategyInstance):
         values["updated_at"] = SYSTEM_CLOCK.now()
     changed = type(row)._default_manager.filter(pk=row.pk).update(**values)
     if changed != 1:

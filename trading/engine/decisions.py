@@ -1,8 +1,10 @@
 """From a signal or a request to a committed order: rounding, sizing, risk, one transaction, and only then the send."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +41,7 @@ log = structlog.get_logger(__name__)
 # A market buy may fill above the quote that it was decided on: so much more is reserved.
 _MARKET_MARGIN = Decimal("0.01")
 # Kept back of what an entry may spend (RSK-1).
+_PAUSE_SECONDS = 0.1
 _RESERVE_RATE = Decimal(settings.CONFIG.balance_reserve_rate)
 
 
@@ -83,6 +86,9 @@ async def on_signal(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
     account = tenant.state.accounts.get(instance.connection_id)
     if account is None or tenant.state.busy_instance(instance.pk):
         return
+    if not account.is_known:
+        _decide_later(desk, tenant, candidate)
+        return
     signal = _signal(tenant, instance, candidate, desk.clock.now())
     try:
         plan = await _plan_for_signal(desk, tenant, account, instance, signal)
@@ -92,6 +98,18 @@ async def on_signal(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
     if plan is not None:
         desk.figures["signals"] += 1
         await _place(desk, tenant, plan)
+
+
+def _decide_later(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
+    """Right after a take-over the account isn't known yet, and an exit comes only once: it waits, for a while."""
+    age = desk.clock.now().timestamp() - candidate.observed_ns / 1e9
+    if age < settings.CONFIG.order_timeout_seconds:
+        desk.spawn(_again(desk, tenant, candidate), f"signal-{candidate.instance_id}")
+
+
+async def _again(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
+    await asyncio.sleep(_PAUSE_SECONDS)
+    tenant.post(partial(on_signal, desk, tenant, candidate))
 
 
 async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
@@ -104,7 +122,7 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
         return
     try:
         plan = await _plan_for_order(desk, tenant, account, order)
-        if not account.entries_open and not plan.is_exit:
+        if not (account.is_known if plan.is_exit else account.entries_open):
             raise NotReady("the account's state is being read from the exchange")
     except NotReady as error:
         # The row stays as it is: the sweep comes back to it.

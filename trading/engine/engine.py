@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 import structlog
-from connections.pool import GatewayPool
 from django.conf import settings
-from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from accounts.models import User
@@ -19,10 +18,11 @@ from connections.database import run as run_in_db
 from connections.events import decode_user, user_stream
 from connections.leases import HeldLease, LeaseKeeper
 from connections.models import Connection
+from connections.pool import GatewayPool
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 from risk.rules import rules
-from trading.engine import bar_store, state, user_events, wishes
+from trading.engine import state, user_events, wishes
 from trading.engine.committer import SHARD, Committer
 from trading.engine.desk import Desk
 from trading.engine.market import Market
@@ -34,6 +34,8 @@ _ALL_SHARDS = frozenset(str(shard) for shard in range(SHARDS))
 _BLOCK_MS = 500
 _ACK_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
+# A row's stamp is older than its commit: a sweep looks back behind the one before.
+_SWEEP_OVERLAP = timedelta(seconds=5)
 _BARS_SECONDS = 1.0
 
 
@@ -44,6 +46,7 @@ class Engine:
         self.tenants: dict[UUID, Tenant] = {}
         self._positions: dict[str, str] = {}
         self._sweep_now = asyncio.Event()
+        self._swept_at = clock.now()
         self._redis = bus.connect()
         keeper = LeaseKeeper(
             SHARD,
@@ -82,6 +85,7 @@ class Engine:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, *self.desk.tasks, return_exceptions=True)
+            await self.market.bars.write()
             await self.desk.pool.aclose()
             await self._redis.aclose()
             log.info("engine_ended", owner=str(self.desk.keeper.owner))
@@ -171,7 +175,9 @@ class Engine:
                 log.warning("sweep_failed", error=str(error))
 
     async def _sweep_once(self) -> None:
-        changed = await run_in_db(wishes.users_with_wishes, list(self.tenants))
+        started = self.desk.clock.now()
+        changed = await run_in_db(wishes.users_with_wishes, self._swept_at - _SWEEP_OVERLAP)
+        self._swept_at = started
         for tenant in list(self.tenants.values()):
             lease = self.desk.keeper.held.get(str(tenant.shard))
             if lease is not None and (tenant.closed or tenant.epoch != lease.epoch):
@@ -188,11 +194,7 @@ class Engine:
     async def _store_bars(self) -> None:
         while True:
             await asyncio.sleep(_BARS_SECONDS)
-            try:
-                while await run_in_db(bar_store.write_waiting):
-                    pass
-            except DatabaseError as error:
-                log.warning("bars_not_stored", error=str(error))
+            await self.market.bars.write()
 
     async def _watch_parent(self, parent: int) -> None:
         """django-q's workers outlive a killed cluster: an engine without its parent hands over and ends."""

@@ -92,6 +92,7 @@ class Market:
     """Reads the feeds that running instances need and evaluates them."""
 
     def __init__(self, desk: Desk, client: "redis.asyncio.Redis", tenants: Mapping[UUID, Tenant]) -> None:
+        self.bars = bar_store.BarStore()
         self._desk = desk
         self._redis = client
         self._tenants = tenants
@@ -299,7 +300,7 @@ class Market:
                     chart, group, None, f"{chart.timeframe}:{int(bar.opened_at.timestamp() * 1000)}", seen_ns
                 )
         if bars:
-            bar_store.keep(chart.feed, bars)
+            self.bars.keep(chart.feed, bars)
 
     def _evaluate_quotes(self, dirty: set[Instrument]) -> None:
         """Quotes that arrived together are one change: only the newest is looked at."""

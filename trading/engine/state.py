@@ -83,6 +83,8 @@ class Account:
     metrics: dict[tuple[date, str], RiskMetrics] = field(default_factory=dict)
     rules: dict[str, SymbolRules] = field(default_factory=dict)
     entries_open: bool = False
+    # The exchange has told its balances since we own the account: before, nothing can be decided, exits neither.
+    is_known: bool = False
     stream_epoch: int = 0
     stream_sequence: int = 0
     # Monotonic time of the last sign of life of the account's stream.

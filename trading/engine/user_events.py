@@ -204,6 +204,7 @@ async def _on_caught_up(
     if account is None:
         return
     await book_snapshot(desk, tenant, account, snapshot)
+    account.is_known = True
     if account.stream_epoch == position[0]:
         account.entries_open = True
     else:

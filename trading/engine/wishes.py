@@ -1,21 +1,24 @@
 """What others want of the engine: rows that the API writes and wakes us for, and a sweep that misses none."""
 
-from collections.abc import Collection
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 import structlog
+from django.db.models import Q
 
 from accounts.tenancy import everyone, tenant_scope
 from connections.database import run as run_in_db
 from connections.gateways import GatewayError, UnknownOrder
+from connections.models import Connection
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import DomainError
+from risk.models import KillSwitch, RiskPolicy
 from trading.engine import booking, decisions, news, sending, user_events
 from trading.engine.desk import Desk
 from trading.engine.state import Account, LiveOrder, TenantState, load_order, load_wishes
 from trading.engine.tenant import Tenant
-from trading.models import Command, CommandKind, Order
+from trading.models import Command, CommandKind, Order, StrategyInstance
 from trading.order_states import WORKING, OrderStatus
 
 log = structlog.get_logger(__name__)
@@ -49,12 +52,20 @@ def chase(desk: Desk, tenant: Tenant) -> None:
             user_events.poll_if_silent(desk, tenant, account)
 
 
-def users_with_wishes(user_ids: Collection[UUID]) -> set[UUID]:
-    """Tenants with rows that no wake-up has led to yet (in a database thread)."""
+def users_with_wishes(since: datetime) -> set[UUID]:
+    """Users with waiting orders or commands, or with something changed since then: whatever became of the wake-up for
+    it (in a database thread)."""
+    pressed_or_lifted = Q(created_at__gte=since) | Q(lifted_at__gte=since)
     with everyone():
-        waiting = set(Order.objects.filter(status=OrderStatus.NEW).values_list("user_id", flat=True))
-        waiting |= set(Command.objects.filter(done_at__isnull=True).values_list("user_id", flat=True))
-    return waiting & set(user_ids)
+        rows = (
+            Order.objects.filter(status=OrderStatus.NEW),
+            Command.objects.filter(done_at__isnull=True),
+            KillSwitch.objects.filter(pressed_or_lifted),
+            StrategyInstance.objects.filter(updated_at__gte=since),
+            RiskPolicy.objects.filter(updated_at__gte=since),
+            Connection.objects.filter(updated_at__gte=since),
+        )
+        return {user_id for found in rows for user_id in found.values_list("user_id", flat=True).distinct()}
 
 
 def _read_wishes(user_id: UUID) -> tuple[list[UUID], list[Command]]:

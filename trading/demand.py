@@ -1,0 +1,22 @@
+"""Which market data trading needs now: told to the stream processes, which lie in a layer below (connections/demand.py)."""
+
+from collections import defaultdict
+
+from accounts.tenancy import everyone
+from trading.models import InstanceStatus, Order, Position, StrategyInstance
+from trading.order_states import OPEN
+
+Wanted = dict[str, dict[str, set[str]]]
+
+
+def wanted() -> Wanted:
+    """Feed → symbol → timeframes, of running strategies, open orders and positions (in a database thread)."""
+    needed: Wanted = defaultdict(lambda: defaultdict(set))
+    with everyone():
+        running = StrategyInstance.objects.filter(status=InstanceStatus.RUNNING, is_deleted=False)
+        for instance in running.select_related("connection"):
+            needed[instance.connection.feed][instance.symbol].add(instance.timeframe)
+        for model in (Order.objects.filter(status__in=OPEN), Position.objects.exclude(quantity=0)):
+            for row in model.select_related("connection").only("symbol", "connection__exchange", "connection__mode"):
+                needed[row.connection.feed].setdefault(row.symbol, set())
+    return {feed: dict(symbols) for feed, symbols in needed.items()}
