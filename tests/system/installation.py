@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,12 @@ class Ended:
     code: int
     result: dict[str, Any]
     stderr: str
+
+    def assert_nothing_differs(self) -> None:
+        """The exchange and the database agree on every order, fill and balance."""
+        assert self.result.get("mismatches") == 0, self.stderr
+        assert self.code == 0, self.stderr
+        assert set(self.result["orders"]) <= {"filled", "cancelled", "expired", "rejected"}
 
 
 class Installation:
@@ -64,8 +71,13 @@ class Installation:
         assert self._process is not None
         return self._process.pid
 
-    def signal(self, number: signal.Signals) -> None:
+    def tell(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
+
+    def stop(self, number: signal.Signals = signal.SIGINT, seconds: float = 90) -> Ended:
+        """Ends the trading, and the installation after the comparison."""
+        self.tell(number)
+        return self.finish(seconds)
 
     def finish(self, seconds: float) -> Ended:
         """Waits for the end, which must come within ``seconds``."""
@@ -121,13 +133,13 @@ class Installation:
         path = self.folder / "des.sqlite3"
         if not path.exists():
             return []
-        connection = sqlite3.connect(path, timeout=20)
+        embedded = sqlite3.connect(path, timeout=20)
         try:
-            return connection.execute(sql).fetchall()
+            return embedded.execute(sql).fetchall()
         except sqlite3.OperationalError:
             return []
         finally:
-            connection.close()
+            embedded.close()
 
     def count(self, sql: str) -> int:
         rows = self.query(sql)
@@ -137,8 +149,29 @@ class Installation:
         """The pid of the engine that gave the newest sign of life; 0 when there is none."""
         return self.count("SELECT pid FROM processes WHERE kind = 'shard' ORDER BY seen_at DESC LIMIT 1")
 
+    def shards_held_by_others(self, engine: int) -> int:
+        """How many shards engines other than the one of this pid hold now."""
+        now = "strftime('%Y-%m-%d %H:%M:%f', 'now')" if "DATABASE_URL" not in self.services else "now()"
+        return self.count(
+            "SELECT count(*) FROM leases JOIN processes ON leases.owner = processes.id "  # noqa: S608  # our own figures
+            f"WHERE leases.kind = 'shard' AND leases.expires_at > {now} AND processes.pid <> {engine}"
+        )
+
+    def leases_held(self) -> int:
+        """How many pieces of work somebody still claims."""
+        return self.count("SELECT count(*) FROM leases WHERE owner IS NOT NULL")
+
     def trades(self) -> int:
         return self.count("SELECT count(*) FROM trades")
+
+    def times_received(self, client_order_id: str) -> int:
+        """How often an order of this client id reached the exchange."""
+        exchange = self.note["exchange"]
+        headers = {"X-Sim-Control": exchange["token"]}
+        request = urllib.request.Request(f"{exchange['control']}/ledger", headers=headers)  # noqa: S310  # ours
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            accounts = json.load(answer)["accounts"].values()
+        return sum(account["received"].get(client_order_id, 0) for account in accounts)
 
     # Waiting.
 
@@ -150,6 +183,14 @@ class Installation:
                 pytest.fail(f"it ended while waiting for: {what}\n{self.story()}")
             if time.monotonic() > end:
                 pytest.fail(f"not within {seconds} s: {what}\n{self.story()}")
+            time.sleep(0.05)
+
+    def wait_until_gone(self, seconds: float = 20) -> None:
+        """Returns when none of its processes lives any more."""
+        end = time.monotonic() + seconds
+        while left := self.processes():
+            if time.monotonic() > end:
+                pytest.fail(f"still there after {seconds} s: {left}")
             time.sleep(0.05)
 
     def wait_for_trades(self, more: int, seconds: float = START_SECONDS) -> None:

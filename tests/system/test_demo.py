@@ -11,12 +11,10 @@ _RECORDING = BASE_DIR.parent / "shared" / "data" / "binance" / "spot-btcusdt-202
 
 
 def _assert_all_adds_up(ended: Ended) -> None:
-    assert ended.code == 0, ended.stderr
+    ended.assert_nothing_differs()
     result = ended.result
-    assert result["mismatches"] == 0
     assert result["traders"] == 2
     assert sum(result["orders"].values()) > 20
-    assert set(result["orders"]) <= {"filled", "cancelled", "expired", "rejected"}
     assert result["trades"] == result["simulator"]["fills"]
     assert result["ticks"] > 0
     for span in result["latency"].values():

@@ -1,0 +1,44 @@
+"""An engine is killed in the middle of trading: another takes over, and nothing is lost or sent twice."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from accounts.tenancy import SHARDS
+from tests.system.installation import QUICK, Installation
+
+TAKE_OVER_SECONDS = 15.0
+
+StartTrading = Callable[..., Installation]
+
+
+def _assert_trading_goes_on_without(installation: Installation, engine: int) -> None:
+    installation.wait_until(
+        lambda: installation.shards_held_by_others(engine) == SHARDS, "all shards taken over", TAKE_OVER_SECONDS
+    )
+    installation.wait_for_trades(6)
+    installation.stop().assert_nothing_differs()
+
+
+def test_another_engine_takes_over_when_one_is_killed(start_trading: StartTrading) -> None:
+    installation = start_trading()
+    engine = installation.engine()
+    os.kill(engine, signal.SIGKILL)
+    _assert_trading_goes_on_without(installation, engine)
+
+
+@pytest.mark.parametrize("point", ["after_commit", "before_send", "after_send", "before_booking"])
+def test_no_order_is_lost_or_doubled_wherever_it_dies(installation: Installation, point: str) -> None:
+    installation.start(environment={**QUICK, "DES_FAILPOINT": f"{point}:kill"})
+    marker = installation.folder / "failpoint-fired"
+    installation.wait_until(marker.exists, f"an engine died at {point}")
+    _assert_trading_goes_on_without(installation, int(marker.read_text().split()[1]))
+
+
+def test_everything_of_the_cluster_is_killed_at_once(start_trading: StartTrading) -> None:
+    installation = start_trading()
+    engine = installation.engine()
+    os.killpg(os.getpgid(engine), signal.SIGKILL)
+    _assert_trading_goes_on_without(installation, engine)
