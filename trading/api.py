@@ -17,13 +17,16 @@ from rest_framework.response import Response
 from accounts.models import User
 from accounts.views import CONFLICT, MISSING, REFUSED, TenantView, TenantViewSet
 from connections.gateways import OrderType, Side, TimeInForce
-from connections.selectors import connection
+from connections.prices import read_prices
+from connections.selectors import connection, connections
+from desproject.lib.api import AmountField
 from desproject.lib.errors import InvalidInput
 from trading import filters, selectors, services
 from trading import serializers as shapes
 from trading.bars import TIMEFRAMES
 from trading.marks import marks
 from trading.models import Balance, Order, Position, Signal, StrategyInstance, Trade
+from trading.price_board import price_shape
 from trading.sizing import sizing_schema
 from trading.strategies import params_schema, strategies
 
@@ -227,6 +230,42 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
     def _answer(self, instance: StrategyInstance, code: int = status.HTTP_200_OK) -> Response:
         self._shown = [instance]
         return Response(self.get_serializer(instance).data, status=code)
+
+
+class PriceSerializer(serializers.Serializer[Any]):
+    feed = serializers.CharField()
+    symbol = serializers.CharField()
+    last = AmountField(allow_null=True)
+    bid = AmountField(allow_null=True)
+    ask = AmountField(allow_null=True)
+    seen_ms = serializers.IntegerField(help_text="When the newest part came in, epoch milliseconds.")
+
+
+class FeedSerializer(serializers.Serializer[Any]):
+    feed = serializers.RegexField(
+        r"^[a-z0-9_]{1,32}:[a-z]{1,16}\Z", required=False,
+        help_text="For example `binance_spot:live`; without it, those of the caller's connections.",
+    )
+
+
+class PricesView(TenantView):
+    """The newest prices of a feed."""
+
+    serializer_class = PriceSerializer
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="prices", parameters=[FeedSerializer], responses={200: PriceSerializer(many=True), **REFUSED}
+    )
+    def get(self, request: Request) -> Response:
+        wanted = FeedSerializer(data=request.query_params)
+        wanted.is_valid(raise_exception=True)
+        feed = wanted.validated_data.get("feed")
+        feeds = [feed] if feed else sorted({row.feed for row in connections()})
+        prices = [
+            price_shape(feed, symbol, price) for feed in feeds for symbol, price in sorted(read_prices(feed).items())
+        ]
+        return Response(prices)
 
 
 class _TenantList(TenantView, ListAPIView[Any]):

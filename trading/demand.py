@@ -1,4 +1,4 @@
-"""Which market data trading needs now: told to the stream processes, which lie in a layer below (connections/demand.py)."""
+"""Which market data trading needs now, told to the stream processes in a layer below (connections/demand.py)."""
 
 from collections import defaultdict
 

@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
-from connections import usage
+from connections import demand, usage
 from risk import targets
 from risk.models import KillLevel
+from trading.demand import wanted
+from trading.engine_count import ensure_engines
 from trading.models import InstanceStatus, Order, Reservation, StrategyInstance
 from trading.order_states import OPEN
 
@@ -12,6 +14,8 @@ from trading.order_states import OPEN
 def connect() -> None:
     """Registers the answers."""
     usage.register(who_needs)
+    demand.register(wanted)
+    demand.on_beat(ensure_engines)
     targets.register(KillLevel.STRATEGY, has_instance)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.tenancy import tenant_scope
+from connections import demand
 from connections.api import ConnectionSerializer
 from connections.selectors import connections
 from trading import selectors
@@ -14,6 +15,7 @@ from trading.order_states import OPEN
 _NEWEST = 50
 # Open orders beyond these are on the API's pages.
 _MOST_OPEN = 500
+_MOST_WATCHED = 50
 
 
 def snapshot(user_id: UUID) -> dict[str, Any]:
@@ -33,10 +35,17 @@ def snapshot(user_id: UUID) -> dict[str, Any]:
         }
 
 
-def feeds(user_id: UUID) -> list[str]:
-    """The market data feeds that the user's connections trade against."""
+def watch_feeds(user_id: UUID) -> list[str]:
+    """The market data feeds of the user's connections. Also asks the stream processes for the symbols on the page, so
+    that prices come before a strategy runs; to be called again while somebody looks."""
     with tenant_scope(user_id):
-        return sorted({row.feed for row in connections()})
+        symbols: dict[str, set[str]] = {row.feed: set() for row in connections()}
+        for rows in (selectors.instances(), selectors.positions()):
+            for row in rows.select_related("connection")[:_MOST_WATCHED]:
+                symbols.setdefault(row.connection.feed, set()).add(row.symbol)
+    for feed, wanted in symbols.items():
+        demand.ask(feed, wanted)
+    return sorted(symbols)
 
 
 def _orders() -> list[Any]:

@@ -27,9 +27,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from accounts import tokens
 from accounts.authentication import device_of
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
-from trading.price_board import PRICE_SECONDS, changed_prices
+from trading.price_board import PRICE_SECONDS, Shown, watching
 from trading.push import group_of
-from trading.snapshots import feeds, snapshot
+from trading.snapshots import snapshot, watch_feeds
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +72,7 @@ class UserStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
     async def disconnect(self, code: int) -> None:
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.claims is not None:
             await self.channel_layer.group_discard(group_of(self.claims.user_id), self.channel_name)
 
@@ -188,17 +189,18 @@ class UserStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
 
     async def _send_prices(self) -> None:
         assert self.claims is not None  # noqa: S101  # started after authentication
-        shown: dict[tuple[str, str], Any] = {}
+        shown: Shown = {}
         watched: list[str] = []
         looked_at = -self.recheck_seconds
-        while True:
-            now = self.clock.monotonic()
-            if now - looked_at >= self.recheck_seconds:
-                watched = await database_sync_to_async(feeds)(self.claims.user_id)
-                looked_at = now
-            if prices := await changed_prices(watched, shown):
-                self._enqueue({"type": "prices", "data": prices})
-            await asyncio.sleep(PRICE_SECONDS)
+        async with watching() as board:
+            while True:
+                now = self.clock.monotonic()
+                if now - looked_at >= self.recheck_seconds:
+                    watched = await database_sync_to_async(watch_feeds)(self.claims.user_id)
+                    looked_at = now
+                if prices := await board.changes(watched, shown):
+                    self._enqueue({"type": "prices", "data": prices})
+                await asyncio.sleep(PRICE_SECONDS)
 
 
 def _accepted(token: str) -> tokens.Claims:

@@ -39,6 +39,12 @@ def test_a_market_that_stands_still_crosses_nothing() -> None:
     assert set(acts[-300:]) == {HOLD}
 
 
+@pytest.mark.parametrize(("fast", "slow"), [(3, 6), (3, 9), (3, 21), (6, 51), (9, 300)])
+def test_averages_that_are_the_same_but_for_rounding_cross_nothing(fast: int, slow: int) -> None:
+    closes = np.tile([60_000.1, 60_000.2, 60_000.4], 120)
+    assert set(actions_over(closes, CrossParams(fast=fast, slow=slow, average="sma"))) == {HOLD}
+
+
 def test_says_what_it_saw() -> None:
     closes = walk(300)
     seen = Strategy.batch([CrossParams(fast=3, slow=9)]).on_bar(window(closes)).seen

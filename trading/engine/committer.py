@@ -23,6 +23,7 @@ from connections.models import Lease
 from desproject.lib.clock import SYSTEM_CLOCK
 from risk.models import KillLevel, KillSwitch, RiskMetrics
 from trading.engine import failpoints
+from trading.engine_count import SHARD
 from trading.models import (
     Balance,
     Order,
@@ -37,7 +38,7 @@ from trading.models import (
 
 log = structlog.get_logger(__name__)
 
-SHARD = "shard"
+
 _MAX_GROUP = 200
 # Parents before children.
 _CREATE_ORDER: Sequence[type[models.Model]] = (

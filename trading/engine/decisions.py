@@ -40,8 +40,8 @@ log = structlog.get_logger(__name__)
 
 # A market buy may fill above the quote that it was decided on: so much more is reserved.
 _MARKET_MARGIN = Decimal("0.01")
-# Kept back of what an entry may spend (RSK-1).
 _PAUSE_SECONDS = 0.1
+# Kept back of what an entry may spend (RSK-1).
 _RESERVE_RATE = Decimal(settings.CONFIG.balance_reserve_rate)
 
 

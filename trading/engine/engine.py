@@ -23,10 +23,11 @@ from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 from risk.rules import rules
 from trading.engine import state, user_events, wishes
-from trading.engine.committer import SHARD, Committer
+from trading.engine.committer import Committer
 from trading.engine.desk import Desk
 from trading.engine.market import Market
 from trading.engine.tenant import Tenant
+from trading.engine_count import SHARD
 
 log = structlog.get_logger(__name__)
 

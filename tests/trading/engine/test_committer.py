@@ -11,7 +11,8 @@ from accounts.tenancy import everyone, shard_of, tenant_scope
 from connections.models import Connection, Lease
 from desproject.lib.clock import SYSTEM_CLOCK
 from risk.models import KillLevel, KillSwitch
-from trading.engine.committer import SHARD, BadRow, Committer, Fenced, Killed, Scope, WriteSet, write_group
+from trading.engine.committer import BadRow, Committer, Fenced, Killed, Scope, WriteSet, write_group
+from trading.engine_count import SHARD
 from trading.models import Decision, Signal, StrategyInstance
 
 pytestmark = pytest.mark.django_db(transaction=True)
