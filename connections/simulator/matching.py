@@ -324,6 +324,9 @@ class OrderBook:
             return []
         matches = list(self._match_order(order, limit))
         self._settle_remainder(order)
+        if matches and order.status is OrderStatus.FILLED:
+            # Only now is it known that a budget's last match was its last.
+            matches[-1] = matches[-1]._replace(taker_progress=_progress(order))
         return matches
 
     def cancel(self, order: Order) -> None:

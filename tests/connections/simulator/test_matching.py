@@ -111,7 +111,13 @@ def test_a_market_order_on_a_dry_book_expires_with_what_it_got() -> None:
 def test_a_budget_buys_whole_lots_and_never_more_than_it_holds() -> None:
     book = book_of(order(Side.SELL, "1", "100"), order(Side.SELL, "10", "300"))
     taker = order(Side.BUY, "0", quote_quantity=Decimal("250.5"))
-    book.submit(taker)
+    first, last = book.submit(taker)
+    assert first.taker_progress is not None
+    assert last.taker_progress is not None
+    assert [first.taker_progress.status, last.taker_progress.status] == [
+        OrderStatus.PARTIALLY_FILLED,
+        OrderStatus.FILLED,
+    ]
     assert taker.status is OrderStatus.FILLED
     assert taker.executed == Decimal("1.501")
     assert taker.quote_executed == Decimal("250.3")
