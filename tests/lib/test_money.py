@@ -1,7 +1,7 @@
 """Exact amounts, whatever the notation, the database and the arithmetic around them."""
 
 import threading
-from decimal import Decimal, getcontext
+from decimal import Decimal, getcontext, localcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -176,6 +176,15 @@ def test_postgresql_gives_back_what_was_stored(amount: Decimal) -> None:
     read = FIELD.from_db_value(padded)
     assert read == amount
     assert "E+" not in str(read)
+
+
+def test_reading_does_not_depend_on_the_context_around_it() -> None:
+    with localcontext(prec=5):
+        assert FIELD.from_db_value(str(LONGEST)) == LONGEST
+        assert money(str(LONGEST)) == LONGEST
+        assert plain(LONGEST) == str(LONGEST)
+        assert settle(LONGEST) == LONGEST
+        assert floor_to(LONGEST, D("1e-18")) == LONGEST
 
 
 def test_null_stays_null() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,16 +66,35 @@ class Ledger:
 
 
 amounts = st.integers(1, 10**6).map(lambda units: Decimal(units).scaleb(-2))
-wishes = st.tuples(st.just("place"), st.sampled_from(SYMBOLS), st.sampled_from(Side), amounts)
+# Orders small against most limits, so that many are let through before one of the limits is met.
+small = st.integers(1, 100).map(Decimal)
+wishes = st.tuples(st.just("place"), st.sampled_from(SYMBOLS), st.sampled_from([Side.BUY, Side.BUY, Side.SELL]), small)
+NO_LIMIT = Decimal(10**6)
+bound = st.integers(50, 300).map(Decimal)
+# One limit is tight in each case, or two.
+tight_limits = st.fixed_dictionaries(
+    {}, optional={"max_order_size": small, "max_position_size": bound, "max_exposure": bound, "cash": bound}
+)
 answers = st.tuples(st.sampled_from(["fill", "cancel"]), st.integers(0, 20))
 limits = st.builds(
     Limits, max_order_size=amounts, max_position_size=amounts, max_exposure=amounts, max_open_orders=st.integers(0, 6)
 )
 
 
-@given(cash=amounts, price=amounts, limits=limits, happenings=st.lists(wishes | answers, max_size=40))
-def test_no_limit_is_ever_exceeded(cash: Decimal, price: Decimal, limits: Limits, happenings: list[tuple]) -> None:  # type: ignore[type-arg]
-    ledger = Ledger(cash, price)
+@given(
+    tight=tight_limits,
+    most_open=st.integers(1, 30),
+    price=st.sampled_from([Decimal("0.25"), Decimal(3), Decimal(80)]),
+    happenings=st.lists(wishes | answers, min_size=10, max_size=50),
+)
+def test_no_limit_is_ever_exceeded(
+    tight: dict[str, Decimal], most_open: int, price: Decimal, happenings: list[tuple[Any, ...]]
+) -> None:
+    ledger = Ledger(tight.pop("cash", NO_LIMIT), price)
+    size, position, exposure = (
+        tight.get(name, NO_LIMIT) for name in ("max_order_size", "max_position_size", "max_exposure")
+    )
+    limits = Limits(size, position, exposure, None, most_open)
     for kind, *what in happenings:
         if kind == "place":
             symbol, side, worth = what
@@ -82,15 +102,15 @@ def test_no_limit_is_ever_exceeded(cash: Decimal, price: Decimal, limits: Limits
             intent = Intent(symbol, symbol.split("/")[0], "USDT", side, OrderType.LIMIT, quantity, price)
             if isinstance(evaluate(intent, ledger.state(intent), limits, rules()), Allow):
                 ledger.pending.append(intent)
-                assert intent.notional <= limits.max_order_size  # type: ignore[operator]
+                assert intent.notional <= size
         else:
             getattr(ledger, kind)(*what)
         assert ledger.free_cash() >= 0
-        assert ledger.exposure() <= limits.max_exposure  # type: ignore[operator]
-        assert len(ledger.pending) <= limits.max_open_orders  # type: ignore[operator]
+        assert ledger.exposure() <= exposure
+        assert len(ledger.pending) <= most_open
         for symbol in SYMBOLS:
             assert ledger.free_coins(symbol) >= 0
-            assert ledger.position(symbol) <= limits.max_position_size  # type: ignore[operator]
+            assert ledger.position(symbol) <= position
 
 
 @given(cash=amounts, limits=limits, worth=amounts)

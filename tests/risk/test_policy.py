@@ -7,9 +7,7 @@ from risk.policy import GLOBAL_LIMITS, Limits, effective
 
 STRATEGY = RiskPolicy(max_order_size=Decimal(10))
 CONNECTION = RiskPolicy(max_order_size=Decimal(20), max_exposure=Decimal(200))
-USER = RiskPolicy(
-    max_order_size=Decimal(30), max_exposure=Decimal(300), max_daily_loss=Decimal(5), max_open_orders=7
-)
+USER = RiskPolicy(max_order_size=Decimal(30), max_exposure=Decimal(300), max_daily_loss=Decimal(5), max_open_orders=7)
 
 
 def test_without_policies_the_global_limits_hold() -> None:
