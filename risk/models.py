@@ -43,7 +43,7 @@ class RiskPolicy(TenantModel):
 
 
 class RiskMetrics(TenantModel):
-    """One connection's UTC day: what was traded, won and lost, in the quote asset (MU's RiskMetrics, per connection)."""
+    """One connection's UTC day: what was traded, won and lost, in the quote asset."""
 
     connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
     date = models.DateField()
@@ -77,8 +77,9 @@ class KillLevel(models.TextChoices):
 class KillSwitch(TenantModel):
     """While ``lifted_at`` is null nothing new may be sent for the target. One row for each pressing.
 
-    ``target_id`` is the strategy instance, connection or user that is stopped. Pressing takes the user's row exclusively, the engine holds it shared
-    while it commits an intent: so a switch waits for the commits under way, and none comes after it.
+    ``target_id`` is the strategy instance, connection or user that is stopped. Pressing takes the user's row
+    exclusively, the engine holds it shared while it commits an intent: so a switch waits for the commits under way,
+    and none comes after it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -43,9 +43,18 @@ def opened(quantity: str = "1.0", side: Side = Side.BUY) -> tuple[TenantState, A
             user_id=ALICE, connection_id=account.connection.pk, asset=asset, total=Decimal(total), as_of=NOW
         )
     order = Order(
-        id=uuid4(), user_id=ALICE, connection_id=account.connection.pk, symbol="BTC/USDT", side=side,
-        type=OrderType.LIMIT, time_in_force=TimeInForce.GTC, quantity=Decimal(quantity), price=Decimal(110),
-        status=OrderStatus.PENDING, client_order_id="d1", created_at=NOW,
+        id=uuid4(),
+        user_id=ALICE,
+        connection_id=account.connection.pk,
+        symbol="BTC/USDT",
+        side=side,
+        type=OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        quantity=Decimal(quantity),
+        price=Decimal(110),
+        status=OrderStatus.PENDING,
+        client_order_id="d1",
+        created_at=NOW,
     )
     amount = Decimal(quantity) * (110 if side == Side.BUY else 1)
     reservation = Reservation(
@@ -59,15 +68,33 @@ def opened(quantity: str = "1.0", side: Side = Side.BUY) -> tuple[TenantState, A
 
 def fill(number: int, quantity: str, price: str, side: Side = Side.BUY) -> Fill:
     return Fill(
-        str(number), "77", "BTC/USDT", side, Decimal(quantity), Decimal(price), Decimal(quantity) / 1000, "BTC",
-        "taker", NOW + timedelta(milliseconds=number),
+        str(number),
+        "77",
+        "BTC/USDT",
+        side,
+        Decimal(quantity),
+        Decimal(price),
+        Decimal(quantity) / 1000,
+        "BTC",
+        "taker",
+        NOW + timedelta(milliseconds=number),
     )
 
 
 def report(status: ReportStatus, filled: str, *fills: Fill, side: Side = Side.BUY) -> OrderReport:
     return OrderReport(
-        "d1", "77", "BTC/USDT", side, OrderType.LIMIT, TimeInForce.GTC, status, Decimal("1.0"), Decimal(110),
-        Decimal(filled), NOW, fills,
+        "d1",
+        "77",
+        "BTC/USDT",
+        side,
+        OrderType.LIMIT,
+        TimeInForce.GTC,
+        status,
+        Decimal("1.0"),
+        Decimal(110),
+        Decimal(filled),
+        NOW,
+        fills,
     )
 
 
@@ -95,9 +122,15 @@ def outcome(reports: list[OrderReport]) -> tuple[object, ...]:
     assert live.reservation is not None
     position = account.positions["BTC/USDT"]
     return (
-        live.order.status, live.order.filled_quantity, live.order.average_price, live.order.fee,
-        live.reservation.remaining, live.reservation.released_at, position.quantity,
-        account.balances["BTC"].total, account.balances["USDT"].total,
+        live.order.status,
+        live.order.filled_quantity,
+        live.order.average_price,
+        live.order.fee,
+        live.reservation.remaining,
+        live.reservation.released_at,
+        position.quantity,
+        account.balances["BTC"].total,
+        account.balances["USDT"].total,
     )
 
 
@@ -199,5 +232,10 @@ def test_a_sale_holds_and_frees_the_base_asset() -> None:
     state, account, live = opened(side=Side.SELL)
     assert state.reserved(account.connection.pk, "BTC") == Decimal("1.0")
     sale = fill(1, "0.4", "100", Side.SELL)
-    tell(state, account, live, report(ReportStatus.PARTIALLY_FILLED, "0.4", replace(sale, fee_asset="USDT"), side=Side.SELL))
+    tell(
+        state,
+        account,
+        live,
+        report(ReportStatus.PARTIALLY_FILLED, "0.4", replace(sale, fee_asset="USDT"), side=Side.SELL),
+    )
     assert state.reserved(account.connection.pk, "BTC") == Decimal("0.6")

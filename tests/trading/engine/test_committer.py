@@ -22,8 +22,14 @@ EPOCH = 3
 def connection_of(user: User) -> Connection:
     with tenant_scope(user.pk):
         return Connection.objects.create(
-            user=user, name="spot", exchange="binance_spot", mode="simulator", api_key_sealed="x",
-            api_secret_sealed="x", api_key_masked="x", key_version=1,
+            user=user,
+            name="spot",
+            exchange="binance_spot",
+            mode="simulator",
+            api_key_sealed="x",
+            api_secret_sealed="x",
+            api_key_masked="x",
+            key_version=1,
         )
 
 
@@ -41,15 +47,23 @@ def lease_of(user: User, epoch: int = EPOCH) -> Lease:
     )
 
 
-def signal_set(user: User, instance: StrategyInstance, key: str, *, epoch: int = EPOCH, intent: bool = False) -> WriteSet:
+def signal_set(
+    user: User, instance: StrategyInstance, key: str, *, epoch: int = EPOCH, intent: bool = False
+) -> WriteSet:
     writes = WriteSet(user.pk, shard_of(user.pk), epoch)
     if intent:
         writes.intent = Scope(user.pk, instance.connection_id, instance.pk)
     now = SYSTEM_CLOCK.now()
     writes.create(
         Signal(
-            user_id=user.pk, instance_id=instance.pk, event_key=key, action="enter", price=Decimal(1),
-            decision=Decision.ORDERED, observed_at=now, decided_at=now,
+            user_id=user.pk,
+            instance_id=instance.pk,
+            event_key=key,
+            action="enter",
+            price=Decimal(1),
+            decision=Decision.ORDERED,
+            observed_at=now,
+            decided_at=now,
         )
     )
     return writes
@@ -78,10 +92,12 @@ def test_a_set_of_an_overtaken_epoch_is_refused(alice: User) -> None:
 def test_a_fenced_tenant_doesnt_stop_another_one(alice: User, bob: User) -> None:
     lease_of(alice, EPOCH + 1)
     lease_of(bob)
-    refused = write_group([
-        signal_set(alice, instance_of(alice), "a"),
-        signal_set(bob, instance_of(bob), "b"),
-    ])
+    refused = write_group(
+        [
+            signal_set(alice, instance_of(alice), "a"),
+            signal_set(bob, instance_of(bob), "b"),
+        ]
+    )
     assert set(refused) == {0}
     assert stored(bob) == {"b"}
 

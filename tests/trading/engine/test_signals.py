@@ -23,8 +23,14 @@ PARAMS = {"period": 2, "oversold": 30, "overbought": 70}
 def _started(user: User, connection: Connection, amount: str) -> StrategyInstance:
     with tenant_scope(user.pk):
         instance = create_instance(
-            user=user, connection=connection, name="rsi", strategy="rsi", symbol=SYMBOL, timeframe="1s",
-            params=PARAMS, sizing={"type": "quote_amount", "amount": amount},
+            user=user,
+            connection=connection,
+            name="rsi",
+            strategy="rsi",
+            symbol=SYMBOL,
+            timeframe="1s",
+            params=PARAMS,
+            sizing={"type": "quote_amount", "amount": amount},
         )
         return start_instance(user=user, instance=instance)
 
