@@ -27,6 +27,7 @@ api_urls = [
     path("password/change", accounts.PasswordChangeView.as_view()),
     path("me", trading.MeView.as_view()),
     path("strategies", trading.StrategiesView.as_view()),
+    path("prices", trading.PricesView.as_view()),
     path("trades", trading.TradesView.as_view()),
     path("positions", trading.PositionsView.as_view()),
     path("balances", trading.BalancesView.as_view()),

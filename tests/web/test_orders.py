@@ -69,7 +69,7 @@ def test_the_engine_is_woken(
         ({"quantity": "1E+9999999999"}, "quantity"),
         ({"quantity": " 1"}, "quantity"),
         ({"quantity": "1_0"}, "quantity"),
-        ({"quantity": "١"}, "quantity"),
+        ({"quantity": "\u0661"}, "quantity"),
         ({"quantity": "0x10"}, "quantity"),
         ({"quantity": "1,5"}, "quantity"),
         ({"quantity": ""}, "quantity"),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +15,11 @@ from django.utils import timezone
 from accounts import services, tokens
 from accounts.caller import Caller
 from accounts.models import Device, User
+from connections import demand
+from connections.events import Quote
+from connections.prices import PriceCache
 from desproject.asgi import application
+from desproject.lib import bus
 from tests.web.exchange import ALICE_KEY, BOB_KEY
 from tests.web.rows import Owned, make_everything, make_order
 from trading import push as pushing
@@ -290,3 +295,41 @@ async def test_pushing_never_raises(alice: User, settings: Any) -> None:
         }
     }
     await push(alice.pk, "order", {"id": 1})
+
+
+async def test_prices_of_the_users_feeds_come_by_themselves_and_only_when_changed(
+    new_page: Open, alices: Owned, token: str
+) -> None:
+    cache = PriceCache()
+    client = bus.connect()
+    cache.take("binance_spot:simulator", Quote("BTC/USDT", 1_000_000, Decimal(1), Decimal(5), Decimal(2), Decimal(5)))
+    cache.take("binance_spot:live", Quote("BTC/USDT", 1_000_000, Decimal(7), Decimal(5), Decimal(8), Decimal(5)))
+    await cache.mirror_once(client)
+    page = await authenticated(new_page, token)
+    first = await page.hear()
+    cache.take("binance_spot:simulator", Quote("BTC/USDT", 2_000_000, Decimal(3), Decimal(5), Decimal(4), Decimal(5)))
+    await cache.mirror_once(client)
+    second = await page.hear()
+    await client.aclose()
+    assert [message["type"] for message in (first, second)] == ["prices", "prices"]
+    assert first["data"] == [
+        {"feed": "binance_spot:simulator", "symbol": "BTC/USDT", "last": None, "bid": "1", "ask": "2", "seen_ms": 1}
+    ]
+    assert [(row["bid"], row["ask"]) for row in second["data"]] == [("3", "4")]
+
+
+async def test_the_stream_processes_are_asked_for_the_symbols_on_the_page(
+    new_page: Open, alices: Owned, token: str
+) -> None:
+    client = bus.connect()
+    page = await authenticated(new_page, token)
+    await page.say({"type": "snapshot"})
+    await page.hear_of("snapshot")
+    wanted: set[str] = set()
+    for _ in range(100):
+        wanted = await demand.asked(client, "binance_spot:simulator")
+        if wanted:
+            break
+        await asyncio.sleep(0.02)
+    await client.aclose()
+    assert wanted == {"BTC/USDT"}
