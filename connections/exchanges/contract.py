@@ -61,11 +61,18 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The server did what request ``request_id`` asked for."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """The server says that it will close this socket soon: another one is to replace it."""
 
 
-MarketFrame = MarketEvent | DepthDelta | Refused | Ending
+MarketFrame = MarketEvent | DepthDelta | Confirmed | Refused | Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +81,6 @@ class Subscribed:
 
     request_id: int
     subscription: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribed:
-    """The request to hear no more of an account was done."""
-
-    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class BalanceNews:
     as_of_ms: int
 
 
-UserFrame = Subscribed | Unsubscribed | Terminated | OrderNews | BalanceNews | Refused | Ending
+UserFrame = Subscribed | Confirmed | Terminated | OrderNews | BalanceNews | Refused | Ending
 
 
 class MarketDialect(Protocol):
@@ -129,7 +129,7 @@ class MarketDialect(Protocol):
         """The message that ends streams."""
 
     def read(self, frame: str | bytes, seen_ns: int) -> MarketFrame | None:
-        """What a frame says; None for mere confirmations. Raises UnexpectedShape."""
+        """What a frame says; None for what DES has no use for. Raises UnexpectedShape."""
 
 
 class UserDialect(Protocol):

@@ -9,7 +9,7 @@ from connections.events import CandleUpdate, PublicTrade, Quote
 from connections.exchanges.binance_spot.api import API
 from connections.exchanges.binance_spot.codec import ErrorAnswer, Symbols, amount, check_field_names, decode
 from connections.exchanges.binance_spot.refusals import Purpose, coded
-from connections.exchanges.contract import DepthDelta, Ending, Levels, MarketFrame, Refused
+from connections.exchanges.contract import Confirmed, DepthDelta, Ending, Levels, MarketFrame, Refused
 from connections.gateways import UnexpectedShape
 
 
@@ -112,7 +112,9 @@ class SpotMarketDialect:
         if envelope.error is not None:
             error = envelope.error
             return Refused(envelope.id, error.msg, coded(error.code, error.msg, Purpose.READ))
-        return Ending() if envelope.e == _SHUTDOWN else None
+        if envelope.e == _SHUTDOWN:
+            return Ending()
+        return Confirmed(envelope.id) if envelope.id is not None else None
 
     def _quote(self, data: msgspec.Raw, seen_ns: int) -> Quote:
         row = decode(data, _Quote)

@@ -21,12 +21,12 @@ from connections.exchanges.binance_spot.refusals import Purpose, coded
 from connections.exchanges.binance_spot.signing import signed_params
 from connections.exchanges.contract import (
     BalanceNews,
+    Confirmed,
     Ending,
     OrderNews,
     Refused,
     Subscribed,
     Terminated,
-    Unsubscribed,
     UserFrame,
 )
 from connections.gateways import AssetBalance, Credentials, Fill, OrderReport, OrderType, Side, UnexpectedShape
@@ -120,7 +120,7 @@ class SpotUserDialect:
             return Refused(found.id, f"{code}: {message}", coded(code, message, Purpose.READ, found.status))
         if found.result is not None and found.result.subscription_id is not None:
             return Subscribed(found.id, found.result.subscription_id)
-        return Unsubscribed(found.id)
+        return Confirmed(found.id)
 
     def _event(self, event: msgspec.Raw, subscription: int | None) -> UserFrame | None:
         kind = decode(event, _Kind).e

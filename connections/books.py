@@ -1,0 +1,168 @@
+"""A local order book: a snapshot kept up to date by numbered deltas, trusted only while every number fits (STR-3).
+
+Procedure: deltas are buffered until a snapshot is there; those that end at or before the snapshot are dropped; the
+first applied must follow it without a hole, and each later one the one before. A hole, a crossed or unsorted book or a
+spread outside 0 to 10 % makes the book invalid at once; it then buffers again and wants a snapshot.
+
+(Binance's text also refuses a snapshot that ends exactly one before the first delta. Nothing is missing then, so it
+is taken here: in a quiet market there is no other.)
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import pairwise
+
+from connections.exchanges.contract import DepthDelta, DepthSnapshot, Levels
+
+MAX_SPREAD = Decimal("0.10")
+_BUFFERED = 2000
+
+
+class _Side:
+    """One side's levels, best last."""
+
+    def __init__(self, sign: int) -> None:
+        # Keys are prices for bids, negated prices for asks: the best is the greatest in both.
+        self._sign = sign
+        self._keys: list[Decimal] = []
+        self._sizes: dict[Decimal, Decimal] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def load(self, levels: Levels) -> bool:
+        """Takes over a snapshot's levels; False when they are not sorted best first or have no size."""
+        keys = [price * self._sign for price, _ in levels]
+        if any(later >= earlier for earlier, later in pairwise(keys)):
+            return False
+        if any(size <= 0 or price <= 0 for price, size in levels):
+            return False
+        self._sizes = {price * self._sign: size for price, size in levels}
+        self._keys = keys[::-1]
+        return True
+
+    def change(self, levels: Levels) -> None:
+        for price, size in levels:
+            key = price * self._sign
+            if size > 0:
+                if key not in self._sizes:
+                    insort(self._keys, key)
+                self._sizes[key] = size
+            elif self._sizes.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
+
+    def top(self, count: int) -> Levels:
+        return tuple((key * self._sign, self._sizes[key]) for key in self._keys[: -count - 1 : -1])
+
+    @property
+    def best(self) -> Decimal:
+        return self._keys[-1] * self._sign
+
+
+class OrderBook:
+    """One symbol's book. ``reason`` says why it isn't valid. ``invalidations`` counts the times it stopped being so."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.valid = False
+        self.reason = "no snapshot yet"
+        self.last_id = 0
+        self.gaps = 0
+        self.invalidations = 0
+        self._bids = _Side(1)
+        self._asks = _Side(-1)
+        # Deltas kept for the next snapshot; while the book is valid, those since a refresh was begun.
+        self._buffer: deque[DepthDelta] = deque(maxlen=_BUFFERED)
+        self._refreshing = False
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether ``on_snapshot`` should be called soon."""
+        return not self.valid or self._refreshing
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether a delta waits for a snapshot: one fetched from now on can't be too old for it."""
+        return bool(self._buffer)
+
+    def begin_refresh(self) -> None:
+        """Wants a new snapshot without distrusting the book meanwhile."""
+        self._refreshing = True
+
+    def invalidate(self, reason: str) -> None:
+        """Distrusts the book from now on; what is known of it is forgotten."""
+        if self.valid:
+            self.invalidations += 1
+        self.valid, self.reason, self._refreshing = False, reason, False
+        self._bids, self._asks = _Side(1), _Side(-1)
+        self._buffer.clear()
+
+    def on_delta(self, delta: DepthDelta) -> None:
+        """The next delta from the stream. Old ones change nothing."""
+        if self.needs_snapshot:
+            self._buffer.append(delta)
+        if self.valid:
+            self._apply(delta)
+
+    def on_snapshot(self, snapshot: DepthSnapshot) -> None:
+        """Takes over a snapshot and the buffered deltas that follow it.
+
+        A snapshot older than the buffered deltas is of no use: the book goes on wanting one.
+        """
+        waiting = [delta for delta in self._buffer if delta.last_id > snapshot.last_id]
+        if waiting and waiting[0].first_id > snapshot.last_id + 1:
+            return
+        if self.valid and snapshot.last_id < self.last_id and not waiting:
+            return
+        self._buffer.clear()
+        self._refreshing = False
+        self._bids, self._asks = _Side(1), _Side(-1)
+        if not (self._bids.load(snapshot.bids) and self._asks.load(snapshot.asks)):
+            self.invalidate("the snapshot is not sorted")
+            return
+        self.valid, self.reason, self.last_id = True, "", snapshot.last_id
+        self._replay(waiting)
+        self._check()
+
+    def top(self, count: int) -> tuple[Levels, Levels]:
+        """The best bids and asks as (price, size), best first."""
+        return self._bids.top(count), self._asks.top(count)
+
+    def depth(self) -> tuple[int, int]:
+        """How many levels are known on each side."""
+        return len(self._bids), len(self._asks)
+
+    def _replay(self, deltas: Iterable[DepthDelta]) -> None:
+        for delta in deltas:
+            if self.valid:
+                self._apply(delta)
+            else:
+                self._buffer.append(delta)
+
+    def _apply(self, delta: DepthDelta) -> None:
+        if delta.last_id <= self.last_id:
+            return
+        if delta.first_id > self.last_id + 1:
+            self.gaps += 1
+            missing = f"updates {self.last_id + 1} to {delta.first_id - 1} are missing"
+            self.invalidate(missing)
+            self._buffer.append(delta)
+            return
+        self._bids.change(delta.bids)
+        self._asks.change(delta.asks)
+        self.last_id = delta.last_id
+        self._check()
+
+    def _check(self) -> None:
+        if self.valid and (fault := self._fault()):
+            self.invalidate(fault)
+
+    def _fault(self) -> str:
+        if not self._bids or not self._asks:
+            return "one side is empty"
+        bid, ask = self._bids.best, self._asks.best
+        if bid >= ask:
+            return "crossed"
+        return "the spread is above 10 %" if ask - bid > MAX_SPREAD * bid else ""

@@ -1,0 +1,75 @@
+"""Which market data is wanted, and what else the stream processes do for the layers above, which register here."""
+
+from collections.abc import Callable, Collection, Mapping
+
+import redis
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+from desproject.lib import bus
+
+log = structlog.get_logger(__name__)
+
+# feed → symbol → timeframes of its candles
+Wanted = dict[str, dict[str, set[str]]]
+Provider = Callable[[], Mapping[str, Mapping[str, Collection[str]]]]
+
+# What consoles look at is forgotten so long after the last of them asked.
+ASK_SECONDS = 30
+
+_providers: list[Provider] = []
+_beats: list[Callable[[], None]] = []
+
+
+def register(provider: Provider) -> None:
+    """Adds somebody who knows what is wanted; called about once a second in a database thread."""
+    if provider not in _providers:
+        _providers.append(provider)
+
+
+def on_beat(job: Callable[[], None]) -> None:
+    """Adds a job that a stream process does about every two seconds in a database thread."""
+    if job not in _beats:
+        _beats.append(job)
+
+
+def wanted() -> Wanted:
+    """All that the providers want, put together. In a database thread."""
+    merged: Wanted = {}
+    for provider in _providers:
+        for feed, symbols in provider().items():
+            for symbol, timeframes in symbols.items():
+                merged.setdefault(feed, {}).setdefault(symbol, set()).update(timeframes)
+    return merged
+
+
+def beat() -> None:
+    """Does every job; one that fails hurts no other. In a database thread."""
+    for job in _beats:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001  # of other layers: whatever it is, streams go on
+            log.warning("beat_failed", job=getattr(job, "__qualname__", "?"), error=str(error))
+
+
+def ask(feed: str, symbols: Collection[str]) -> None:
+    """Wants symbols of a feed for a while: a console shows them. Ask again within ASK_SECONDS. Redis away: no error."""
+    if not symbols:
+        return
+    try:
+        pipe = bus.sync_client().pipeline(transaction=False)
+        pipe.sadd(_key(feed), *symbols)
+        pipe.expire(_key(feed), ASK_SECONDS)
+        pipe.execute()
+    except RedisError as error:
+        log.info("symbols_not_asked_for", error=str(error))
+
+
+async def asked(client: "redis.asyncio.Redis", feed: str) -> set[str]:
+    """The symbols that consoles want. Raises RedisError."""
+    return {symbol.decode() for symbol in await client.smembers(_key(feed))}  # type: ignore[misc]
+
+
+def _key(feed: str) -> str:
+    return f"des:wanted:{feed}"

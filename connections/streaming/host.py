@@ -1,0 +1,226 @@
+"""The stream process's work: the streams whose leases it holds, what they should carry, prices, and the beat for the
+layers above."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import redis.asyncio
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from redis.exceptions import RedisError
+
+from connections import database, demand
+from connections.exchanges import Venue, venue
+from connections.exchanges.network import Network
+from connections.leases import HeldLease, LeaseKeeper
+from connections.prices import PriceCache
+from connections.streaming.kept_socket import Timing
+from connections.streaming.market import MarketStream
+from connections.streaming.market_publisher import MarketPublisher
+from connections.streaming.user import UserStream
+from connections.streaming.user_accounts import AccountKey, accounts_by_feed, is_known_feed
+from connections.streaming.user_publisher import UserPublisher
+from desproject.lib import bus
+from desproject.lib.clock import SYSTEM_CLOCK, Clock
+
+log = structlog.get_logger(__name__)
+
+KIND = "stream"
+LOOK_SECONDS = 1.0
+BEAT_SECONDS = 2.0
+_REPORT_SECONDS = 60.0
+_RESTART_SECONDS = 1.0
+_FLUSH_SECONDS = 2.0
+_WAKE = "connection"
+
+Stream = MarketStream | UserStream
+
+
+class StreamHost:
+    """Runs until it is told to drain: then leases are given back, sockets closed, and what waits is written."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, *, look_seconds: float = LOOK_SECONDS) -> None:
+        self.figures: Counter[str] = Counter()
+        self.streams: dict[str, Stream] = {}
+        self._clock = clock
+        self._look_seconds = look_seconds
+        self._redis: redis.asyncio.Redis = bus.connect()
+        self._network = Network(clock)
+        self._prices = PriceCache()
+        self._look_now = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._publishers: dict[str, MarketPublisher | UserPublisher] = {}
+        self._accounts: dict[str, list[AccountKey]] = {}
+        self._wanted: demand.Wanted = {}
+        self.keeper = LeaseKeeper(
+            KIND, _keys, database.run, on_gain=self._on_gain, on_loss=self._on_loss, figures=self._figures, clock=clock
+        )
+
+    async def run(self) -> None:
+        """Works until ``drain`` or until the process's row says so."""
+        background = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("look", self._keep_looking()),
+                ("beat", self._beat()),
+                ("wakes", self._listen()),
+                ("prices", self._prices.mirror(self._redis)),
+                ("report", self._report()),
+            )
+        ]
+        log.info("streams_started", owner=str(self.keeper.owner))
+        try:
+            await self.keeper.run()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            for key in list(self._tasks):
+                await self._on_loss(key)
+            await self._prices.mirror_once(self._redis)
+            await self._network.aclose()
+            await self._redis.aclose()
+            log.info("streams_ended", owner=str(self.keeper.owner))
+
+    def drain(self) -> None:
+        """Hands everything over and ends ``run``."""
+        self.keeper.draining.set()
+
+    def wake(self) -> None:
+        """Looks at once at what is wanted."""
+        self._look_now.set()
+
+    # Leases.
+
+    async def _on_gain(self, lease: HeldLease) -> None:
+        kind, _, feed = lease.key.partition("|")
+        found = venue(feed.rpartition(":")[0])
+        make = self._market if kind == "market" else self._user
+        stream = self.streams[lease.key] = make(feed, found, lease)
+        self._tasks[lease.key] = asyncio.create_task(self._supervise(lease.key, stream), name=lease.key)
+        self._look_now.set()
+
+    async def _on_loss(self, key: str) -> None:
+        """Ends the stream; what it has already heard is written first."""
+        task, publisher = self._tasks.pop(key, None), self._publishers.pop(key, None)
+        stream = self.streams.pop(key, None)
+        if publisher is not None and task is not None and not task.done():
+            await publisher.flush(_FLUSH_SECONDS)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if isinstance(stream, MarketStream):
+            self._prices.drop(stream.feed)
+
+    def _market(self, feed: str, found: Venue, lease: HeldLease) -> MarketStream:
+        publisher = MarketPublisher(self._redis, feed, lease.epoch, self.figures)
+        self._publishers[lease.key] = publisher
+        return MarketStream(
+            feed, found, self._network, publisher, self._prices,
+            timing=_timing(), figures=self.figures, clock=self._clock,
+        )  # fmt: skip
+
+    def _user(self, feed: str, found: Venue, lease: HeldLease) -> UserStream:
+        publisher = UserPublisher(self._redis, self.figures, self._clock)
+        self._publishers[lease.key] = publisher
+        return UserStream(
+            feed, found, self._network, publisher, timing=_timing(), figures=self.figures, clock=self._clock
+        )
+
+    async def _supervise(self, key: str, stream: Stream) -> None:
+        """Starts a stream again that ended with an error."""
+        while True:
+            try:
+                await stream.run()
+            except Exception:  # a fault of ours: the stream starts anew
+                self.figures["stream_crashes"] += 1
+                log.exception("stream_crashed", stream=key)
+            await asyncio.sleep(_RESTART_SECONDS)
+
+    # What is wanted.
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self._guarded(self._look)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), self._look_seconds)
+            self._look_now.clear()
+
+    async def _look(self) -> None:
+        """Asks the layers above, the consoles and the connections what is wanted, and tells the streams."""
+        self._accounts, self._wanted = await database.run(_look_in_database)
+        for key, stream in list(self.streams.items()):
+            if isinstance(stream, UserStream):
+                stream.want(self._accounts.get(stream.feed, []))
+            elif key in self.streams:
+                stream.want(await self._symbols(stream.feed))
+
+    async def _symbols(self, feed: str) -> dict[str, set[str]]:
+        wanted = {symbol: set(timeframes) for symbol, timeframes in self._wanted.get(feed, {}).items()}
+        for symbol in await demand.asked(self._redis, feed):
+            wanted.setdefault(symbol, set())
+        return wanted
+
+    async def _beat(self) -> None:
+        while True:
+            await self._guarded(lambda: database.run(demand.beat))
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _listen(self) -> None:
+        """Wake-ups about connections; one that gets lost costs a second."""
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                async with self._redis.pubsub() as subscription:
+                    await subscription.subscribe(bus.WAKE_CHANNEL)
+                    async for message in subscription.listen():
+                        if message["type"] == "message" and bus.decode_wake(message["data"]).what == _WAKE:
+                            self._look_now.set()
+            await asyncio.sleep(0.2)
+
+    async def _guarded(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Database or Redis away: what runs goes on, and it is tried again."""
+        try:
+            await work()
+        except (DatabaseError, InterfaceError, RedisError, OSError) as error:
+            log.warning("streams_not_updated", error=type(error).__name__)
+
+    # Figures.
+
+    def _figures(self) -> dict[str, Any]:
+        markets = [stream for stream in self.streams.values() if isinstance(stream, MarketStream)]
+        users = [stream for stream in self.streams.values() if isinstance(stream, UserStream)]
+        return {
+            **self.figures,
+            "streams": len(self.streams),
+            "streams_up": sum(stream.socket.is_up for stream in self.streams.values()),
+            "symbols": sum(len(stream.wanted) for stream in markets),
+            "books_valid": sum(book.valid for stream in markets for book in stream.books.values()),
+            "book_gaps": sum(book.gaps for stream in markets for book in stream.books.values()),
+            "accounts": sum(len(stream.accounts) for stream in users),
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            log.info("streams_figures", **self._figures())
+
+
+def _timing() -> Timing:
+    config = settings.CONFIG
+    return Timing(config.stream_backoff_cap_seconds, config.stream_silence_seconds)
+
+
+def _look_in_database() -> tuple[dict[str, list[AccountKey]], demand.Wanted]:
+    return accounts_by_feed(), demand.wanted()
+
+
+def _keys() -> set[str]:
+    """All streams that the installation needs now."""
+    accounts, wanted = _look_in_database()
+    markets = {feed for feed in accounts.keys() | wanted.keys() if is_known_feed(feed)}
+    return {f"market|{feed}" for feed in markets} | {f"user|{feed}" for feed in accounts}

@@ -1,0 +1,260 @@
+"""A websocket that is kept up for ever: back-off after a cut, replacement when it is silent, renewal without a gap."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from connections.gateways import GatewayError
+from desproject.lib.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 1.0
+ALERT_AFTER = 10
+OPEN_SECONDS = 10.0
+READY_SECONDS = 15.0
+# Both sockets of a renewal are heard for so long before the old one goes.
+OVERLAP_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
+_MAX_FRAME = 16 * 1024 * 1024
+_PING_SECONDS = 20.0
+
+
+class StreamCut(Exception):
+    """The socket is of no use any more; the text says why."""
+
+
+class Session(Protocol):
+    """What a stream does with one socket, from its opening to its end."""
+
+    # Set when everything wanted is subscribed.
+    ready: asyncio.Event
+    # Set when the server said that it will close soon.
+    ending: asyncio.Event
+
+    async def run(self) -> None:
+        """Subscribes and reads until the socket ends. Raises StreamCut, WebSocketException, OSError."""
+
+    def promote(self) -> None:
+        """From now on this session's frames count; those that came before are taken over now."""
+
+    def retire(self) -> None:
+        """From now on this session's frames don't count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: the longest pause between tries, how long a socket may be silent, how long both sockets of a renewal
+    are heard, and how long one may live (None: as long as the venue lets it)."""
+
+    longest_pause: float
+    silence: float
+    overlap: float = OVERLAP_SECONDS
+    lifetime: float | None = None
+
+
+class Backoff:
+    """Pauses that double from ``first`` to ``longest``, each shortened by up to half at random."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = min(first, longest)
+        self._longest = longest
+        self.tries = 0
+
+    def next(self) -> float:
+        """The pause before the next try."""
+        pause = min(self._first * 2.0 ** min(self.tries, 30), self._longest)
+        self.tries += 1
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads clients, guards nothing
+
+    def reset(self) -> None:
+        self.tries = 0
+
+
+class KeptSocket:
+    """Runs one session after the other. ``address`` gives the url and the longest life of a socket.
+
+    ``on_up`` and ``on_down`` tell of the whole, not of single sockets: a renewal is neither. Counts go to ``figures``:
+    connects, reconnects, cuts, connect_failures, renewals.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: Callable[[], Awaitable[tuple[str, float]]],
+        make_session: Callable[["SocketReader"], Session],
+        *,
+        on_up: Callable[[], None],
+        on_down: Callable[[str], None],
+        timing: Timing,
+        figures: Counter[str],
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.session: Session | None = None
+        self.is_up = False
+        self._address = address
+        self._lifetime = 0.0
+        self._make_session = make_session
+        self._on_up = on_up
+        self._on_down = on_down
+        self._timing = timing
+        self._figures = figures
+        self._clock = clock
+        self._backoff = Backoff(FIRST_PAUSE, timing.longest_pause)
+
+    async def run(self) -> None:
+        """Keeps the socket up until cancelled; then every socket is closed."""
+        while True:
+            try:
+                await self._life()
+            except (StreamCut, WebSocketException, GatewayError, OSError, TimeoutError) as error:
+                self._tell_down(_why(error))
+            pause = self._backoff.next()
+            if self._backoff.tries == ALERT_AFTER:
+                log.error("stream_alert", stream=self.name, tries=ALERT_AFTER, alert="reconnect_failure")
+            await asyncio.sleep(pause)
+
+    async def stop(self, running: "asyncio.Task[None]") -> None:
+        """Ends the task of ``run``. Raises what it ended with, if it had ended by itself."""
+        if running.done():
+            running.result()
+        await _end(running)
+        self.is_up, self.session = False, None
+
+    async def _life(self) -> None:
+        """From connecting to the first cut that no renewal prevented."""
+        async with contextlib.AsyncExitStack() as stack:
+            current, task = await self._open(stack)
+            self._tell_up(current)
+            while True:
+                await self._until_renewal(current, task)
+                successor, its_task = await self._successor(stack, task)
+                await asyncio.wait({task, its_task}, timeout=self._timing.overlap, return_when="FIRST_COMPLETED")
+                current.retire()
+                successor.promote()
+                self.session = current = successor
+                task, old = its_task, task
+                await _end(old)
+                self._figures["renewals"] += 1
+
+    async def _until_renewal(self, session: Session, task: "asyncio.Task[None]") -> None:
+        """Returns when the socket is to be renewed. Raises what cut it."""
+        ending = asyncio.create_task(session.ending.wait())
+        try:
+            done, _ = await asyncio.wait({task, ending}, timeout=self._lifetime, return_when="FIRST_COMPLETED")
+        finally:
+            ending.cancel()
+        if task in done:
+            _raise_end(task)
+
+    async def _successor(
+        self, stack: contextlib.AsyncExitStack, task: "asyncio.Task[None]"
+    ) -> tuple[Session, "asyncio.Task[None]"]:
+        """A second socket beside the first, tried again and again while the first one lives."""
+        backoff = Backoff(FIRST_PAUSE, self._timing.longest_pause)
+        while True:
+            try:
+                return await self._open(stack)
+            except (StreamCut, WebSocketException, GatewayError, OSError, TimeoutError) as error:
+                log.warning("stream_renewal_failed", stream=self.name, error=_why(error))
+            done, _ = await asyncio.wait({task}, timeout=backoff.next())
+            if done:
+                _raise_end(task)
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Session, "asyncio.Task[None]"]:
+        """A connected session that has subscribed to everything, and the task that reads it."""
+        try:
+            url, longest = await self._address()
+            self._lifetime = self._timing.lifetime or longest
+            socket = await connect(
+                url, open_timeout=OPEN_SECONDS, close_timeout=_CLOSE_SECONDS, max_size=_MAX_FRAME, compression=None,
+                ping_interval=min(_PING_SECONDS, self._timing.silence / 3), ping_timeout=self._timing.silence * 2 / 3,
+                proxy=None,
+            )  # fmt: skip
+        except (WebSocketException, GatewayError, OSError, TimeoutError):
+            self._figures["connect_failures"] += 1
+            raise
+        stack.push_async_callback(socket.close)
+        session = self._make_session(SocketReader(socket, self._timing.silence))
+        task = asyncio.create_task(session.run(), name=self.name)
+        stack.push_async_callback(_end, task)
+        await self._until_ready(session, task)
+        return session, task
+
+    async def _until_ready(self, session: Session, task: "asyncio.Task[None]") -> None:
+        ready = asyncio.create_task(session.ready.wait())
+        try:
+            done, _ = await asyncio.wait({task, ready}, timeout=READY_SECONDS, return_when="FIRST_COMPLETED")
+        finally:
+            ready.cancel()
+        if task in done:
+            _raise_end(task)
+        if not done:
+            await _end(task)
+            raise StreamCut("subscribing took too long")
+
+    def _tell_up(self, session: Session) -> None:
+        if self._figures["connects"]:
+            self._figures["reconnects"] += 1
+        self._figures["connects"] += 1
+        log.info("stream_up", stream=self.name, tries=self._backoff.tries)
+        self._backoff.reset()
+        self.session, self.is_up = session, True
+        self._on_up()
+        session.promote()
+
+    def _tell_down(self, reason: str) -> None:
+        if self.is_up:
+            self._figures["cuts"] += 1
+        log.warning("stream_down", stream=self.name, reason=reason, was_up=self.is_up, tries=self._backoff.tries)
+        was_up, self.is_up, self.session = self.is_up, False, None
+        if was_up:
+            self._on_down(reason)
+
+
+class SocketReader:
+    """A socket as sessions see it: frames in, messages out at a bounded rate."""
+
+    def __init__(self, socket: ClientConnection, silence: float) -> None:
+        self._socket = socket
+        self._silence = silence
+
+    async def send(self, text: str) -> None:
+        await self._socket.send(text)
+
+    async def frames(self, *, may_be_silent: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Every frame until the socket ends. Raises StreamCut after too long a silence (pings look after sockets that
+        may be silent), WebSocketException."""
+        while True:
+            try:
+                async with asyncio.timeout(None if may_be_silent() else self._silence):
+                    frame = await self._socket.recv(decode=False)
+            except TimeoutError:
+                raise StreamCut(f"silent for {self._silence:g} s") from None
+            yield frame
+
+
+def _raise_end(task: "asyncio.Task[None]") -> None:
+    task.result()
+    raise StreamCut("the session ended")
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong, without addresses: they may hold signatures."""
+    if isinstance(error, StreamCut | GatewayError | WebSocketException):
+        return f"{type(error).__name__}: {error}"
+    return type(error).__name__

@@ -1,0 +1,392 @@
+"""A feed's public data: one socket for all symbols that anybody wants, its books kept, everything published once."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+from websockets.exceptions import ConnectionClosed
+
+from connections.books import OrderBook
+from connections.events import BookState, CandleUpdate, FeedState, PublicTrade, Quote
+from connections.exchanges.contract import (
+    Confirmed,
+    DepthDelta,
+    Ending,
+    MarketDialect,
+    MarketFrame,
+    PublicApi,
+    Refused,
+    Venue,
+)
+from connections.exchanges.network import Network
+from connections.gateways import UnexpectedShape
+from connections.prices import PriceCache
+from connections.streaming.kept_socket import KeptSocket, SocketReader, Timing
+from connections.streaming.market_publisher import MarketPublisher
+from desproject.lib.clock import Clock
+from desproject.lib.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+TOP_LEVELS = 10
+BOOK_SECONDS = 0.25
+# A quote that didn't change is told again: who came later has none.
+REPEAT_SECONDS = 5.0
+RESYNC_SECONDS = 300.0
+QUIET_SECONDS = 1.5
+_SNAPSHOT_PAUSE = 0.3
+_SNAPSHOT_RETRY = 1.0
+_STREAMS_A_MESSAGE = 200
+_MAX_BUFFERED = 50_000
+
+Symbols = Mapping[str, Collection[str]]
+
+
+class MarketStream:
+    """Runs while this process holds the feed's lease. ``want`` may change what is wanted at any time."""
+
+    def __init__(
+        self,
+        feed: str,
+        venue: Venue,
+        network: Network,
+        publisher: MarketPublisher,
+        prices: PriceCache,
+        *,
+        timing: Timing,
+        figures: Counter[str],
+        clock: Clock,
+    ) -> None:
+        self.feed = feed
+        self.books: dict[str, OrderBook] = {}
+        self.wanted: Symbols = {}
+        # Set, and replaced by a fresh one, with every change of ``wanted``.
+        self.change = asyncio.Event()
+        self.max_streams = venue.capabilities.streams_per_market_socket
+        self.dialect: MarketDialect | None = None
+        self._venue = venue
+        self._mode = feed.rpartition(":")[2]
+        self._public: PublicApi = venue.public(self._mode, network)
+        self._network = network
+        self._publisher = publisher
+        self._prices = prices
+        self._figures = figures
+        self._clock = clock
+        self._last_trade: dict[str, int] = {}
+        self._last_candle: dict[tuple[str, str], int] = {}
+        self._told: dict[str, float] = {}
+        self._moved_books: set[str] = set()
+        self._refresh_at: dict[str, float] = {}
+        self._patient_until: dict[str, float] = {}
+        self._unknown: set[str] = set()
+        self.socket = KeptSocket(
+            f"market {feed}", self._address, lambda reader: MarketSession(self, reader), on_up=self._on_up,
+            on_down=self._on_down, timing=timing, figures=figures, clock=clock,
+        )  # fmt: skip
+
+    def want(self, symbols: Symbols) -> None:
+        """Says which symbols, with which candles, are wanted from now on."""
+        now = {symbol: set(timeframes) for symbol, timeframes in symbols.items()}
+        if now == self.wanted:
+            return
+        self.wanted = now
+        for symbol in self.books.keys() - now.keys():
+            self._forget(symbol)
+        self._prices.keep_only(self.feed, now)
+        changed, self.change = self.change, asyncio.Event()
+        changed.set()
+
+    async def run(self) -> None:
+        """Works until cancelled. While nothing is wanted there is no socket."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_socket())
+            group.create_task(self._tell_books())
+            group.create_task(self._fetch_snapshots())
+            group.create_task(self._publisher.run())
+
+    async def _keep_socket(self) -> None:
+        while True:
+            while not self.wanted:
+                await self.change.wait()
+            running = asyncio.create_task(self.socket.run())
+            try:
+                await self._while_wanted(running)
+            finally:
+                await self.socket.stop(running)
+            self._on_down("nothing is wanted")
+
+    async def _while_wanted(self, running: "asyncio.Task[None]") -> None:
+        while self.wanted and not running.done():
+            changed = asyncio.create_task(self.change.wait())
+            await asyncio.wait({running, changed}, return_when="FIRST_COMPLETED")
+            changed.cancel()
+
+    async def _address(self) -> tuple[str, float]:
+        self.dialect = await self._venue.market_dialect(self._mode, self._network)
+        return self.dialect.url, self.dialect.lifetime
+
+    # What sessions ask and tell.
+
+    def wanted_streams(self, dialect: MarketDialect) -> set[str]:
+        """The venue's streams for all that is wanted; unknown symbols are left out, and what no socket can carry."""
+        streams: set[str] = set()
+        for symbol in sorted(self.wanted):
+            try:
+                more = set(dialect.streams(symbol, self.wanted[symbol]))
+            except DomainError:
+                self._report_unknown(symbol)
+                continue
+            if len(streams | more) > self.max_streams:
+                log.error("too_many_streams", feed=self.feed, symbol=symbol, limit=self.max_streams)
+                break
+            streams |= more
+            self._book(symbol)
+        return streams
+
+    def take(self, frame: MarketFrame) -> None:
+        """One thing that the primary socket said."""
+        self._figures["market_frames"] += 1
+        if isinstance(frame, DepthDelta):
+            self._on_delta(frame)
+        elif isinstance(frame, PublicTrade):
+            self._on_trade(frame)
+        elif isinstance(frame, CandleUpdate):
+            self._on_candle(frame)
+        elif isinstance(frame, Quote):
+            self._on_quote(frame)
+
+    def _on_quote(self, quote: Quote) -> None:
+        if quote.symbol in self.wanted:
+            self._told[quote.symbol] = self._clock.monotonic()
+            self._tell(quote)
+
+    def _on_trade(self, trade: PublicTrade) -> None:
+        """Two sockets overlap during a renewal: each trade is told once."""
+        if trade.trade_id > self._last_trade.get(trade.symbol, -1):
+            self._last_trade[trade.symbol] = trade.trade_id
+            self._tell(trade)
+
+    def _on_candle(self, candle: CandleUpdate) -> None:
+        key = (candle.symbol, candle.timeframe)
+        if candle.opened_ms <= self._last_candle.get(key, -1):
+            return
+        if candle.closed:
+            self._last_candle[key] = candle.opened_ms
+        self._tell(candle)
+
+    def _tell(self, event: Quote | PublicTrade | CandleUpdate) -> None:
+        self._prices.take(self.feed, event)
+        self._publisher.put(event)
+
+    def _on_up(self) -> None:
+        self._patient_until = dict.fromkeys(self.books, self._clock.monotonic() + QUIET_SECONDS)
+        self._tell_feed(up=True, reason="")
+
+    def _on_down(self, reason: str) -> None:
+        for book in self.books.values():
+            self._distrust(book, "the stream is down")
+        self._tell_feed(up=False, reason=reason)
+
+    def _tell_feed(self, *, up: bool, reason: str) -> None:
+        self._publisher.put(FeedState("", time.time_ns(), up, reason))
+
+    def _forget(self, symbol: str) -> None:
+        for known in (self.books, self._told, self._refresh_at, self._last_trade, self._patient_until):
+            known.pop(symbol, None)
+        self._moved_books.discard(symbol)
+
+    def _report_unknown(self, symbol: str) -> None:
+        if symbol not in self._unknown:
+            self._unknown.add(symbol)
+            log.warning("unknown_symbol_wanted", feed=self.feed, symbol=symbol)
+
+    # Books.
+
+    def _book(self, symbol: str) -> None:
+        if symbol not in self.books:
+            self.books[symbol] = OrderBook(symbol)
+            self._patient_until[symbol] = self._clock.monotonic() + QUIET_SECONDS
+
+    def _on_delta(self, delta: DepthDelta) -> None:
+        book = self.books.get(delta.symbol)
+        if book is None:
+            return
+        was_valid = book.valid
+        book.on_delta(delta)
+        if book.valid:
+            self._moved_books.add(delta.symbol)
+        elif was_valid:
+            self._tell_invalid(book)
+
+    def _distrust(self, book: OrderBook, reason: str) -> None:
+        if book.valid:
+            book.invalidate(reason)
+            self._tell_invalid(book)
+        else:
+            book.invalidate(reason)
+
+    def _tell_invalid(self, book: OrderBook) -> None:
+        """At once: strategies must not see it a moment longer."""
+        self._moved_books.discard(book.symbol)
+        self._figures["books_invalidated"] += 1
+        log.warning("book_invalid", feed=self.feed, symbol=book.symbol, reason=book.reason)
+        self._publisher.put(BookState(book.symbol, time.time_ns(), valid=False, reason=book.reason))
+
+    async def _tell_books(self) -> None:
+        """The top of moved books a few times a second, and quotes that have long not changed."""
+        while True:
+            await asyncio.sleep(BOOK_SECONDS)
+            for symbol in self._moved_books:
+                self._tell_valid(self.books[symbol])
+            self._moved_books.clear()
+            if self.socket.is_up:
+                self._repeat_quotes()
+
+    def _tell_valid(self, book: OrderBook) -> None:
+        bids, asks = book.top(TOP_LEVELS)
+        self._publisher.put(BookState(book.symbol, time.time_ns(), valid=True, reason="", bids=bids, asks=asks))
+
+    def _repeat_quotes(self) -> None:
+        now = self._clock.monotonic()
+        for symbol, book in self.books.items():
+            if now - self._told.get(symbol, 0) < REPEAT_SECONDS or not book.valid:
+                continue
+            (bid, *_), (ask, *_) = book.top(1)
+            self._on_quote(Quote(symbol, time.time_ns(), bid[0], bid[1], ask[0], ask[1]))
+
+    async def _fetch_snapshots(self) -> None:
+        """One after the other, so that many symbols don't spend the request budget at once."""
+        while True:
+            await asyncio.sleep(0.05)
+            if not self.socket.is_up:
+                continue
+            for symbol in list(self.books):
+                await self._fetch_if_due(symbol)
+
+    async def _fetch_if_due(self, symbol: str) -> None:
+        book, now = self.books.get(symbol), self._clock.monotonic()
+        if book is None or not self.socket.is_up:
+            return
+        if book.valid and now >= self._refresh_at[symbol]:
+            book.begin_refresh()
+            self._refresh_at[symbol] = now + RESYNC_SECONDS
+        # A snapshot from before the subscription would leave a hole; where no delta comes the market is quiet.
+        if book.needs_snapshot and (book.is_buffering or now >= self._patient_until.get(symbol, 0)):
+            await self._fetch(symbol, book)
+
+    async def _fetch(self, symbol: str, book: OrderBook) -> None:
+        """Gets a snapshot; a book that was not valid and now is, is told at once."""
+        was_valid = book.valid
+        try:
+            snapshot = await self._public.depth(symbol)
+        except DomainError as error:
+            log.warning("book_snapshot_failed", feed=self.feed, symbol=symbol, error=error.code)
+            await asyncio.sleep(max(getattr(error, "retry_after", None) or 0, _SNAPSHOT_RETRY))
+            return
+        if self.books.get(symbol) is not book or not self.socket.is_up:
+            return
+        book.on_snapshot(snapshot)
+        self._figures["book_snapshots"] += 1
+        if book.valid and not was_valid:
+            self._refresh_at[symbol] = self._clock.monotonic() + RESYNC_SECONDS
+            self._tell_valid(book)
+            self._told.pop(symbol, None)
+            self._repeat_quotes()
+        elif was_valid and not book.valid:
+            self._tell_invalid(book)
+        await asyncio.sleep(_SNAPSHOT_PAUSE)
+
+
+class MarketSession:
+    """One market socket. Until it is promoted, what it says is kept."""
+
+    def __init__(self, stream: MarketStream, reader: SocketReader) -> None:
+        assert stream.dialect is not None  # noqa: S101  # the address came from it
+        self.ready = asyncio.Event()
+        self.ending = asyncio.Event()
+        self._stream = stream
+        self._dialect = stream.dialect
+        self._reader = reader
+        self._subscribed: set[str] = set()
+        self._unanswered: set[int] = set()
+        self._request_id = 0
+        self._is_primary = False
+        self._is_retired = False
+        self._kept: list[MarketFrame] = []
+        self._malformed = 0
+        self._is_synchronised = False
+
+    async def run(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            subscribing = asyncio.create_task(self._keep_subscribed())
+            stack.callback(subscribing.cancel)
+            async for frame in self._reader.frames(may_be_silent=lambda: not self._subscribed):
+                self._read(frame)
+
+    def promote(self) -> None:
+        self._is_primary = True
+        kept, self._kept = self._kept, []
+        for frame in kept:
+            self._stream.take(frame)
+
+    def retire(self) -> None:
+        self._is_retired = True
+
+    def _read(self, frame: bytes) -> None:
+        try:
+            found = self._dialect.read(frame, time.time_ns())
+        except UnexpectedShape as error:
+            self._malformed += 1
+            if self._malformed == 1:
+                log.error("frame_unreadable", stream=self._stream.socket.name, error=error.message)
+            return
+        if found is None:
+            return
+        if isinstance(found, Confirmed | Refused):
+            self._answered(found)
+        elif isinstance(found, Ending):
+            self.ending.set()
+        elif self._is_primary and not self._is_retired:
+            self._stream.take(found)
+        elif not self._is_retired and len(self._kept) < _MAX_BUFFERED:
+            self._kept.append(found)
+
+    def _answered(self, answer: Confirmed | Refused) -> None:
+        if isinstance(answer, Refused):
+            log.error("subscription_refused", stream=self._stream.socket.name, reason=answer.reason)
+        if answer.request_id is not None:
+            self._unanswered.discard(answer.request_id)
+        self._check_ready()
+
+    def _check_ready(self) -> None:
+        if self._is_synchronised and not self._unanswered:
+            self.ready.set()
+
+    async def _keep_subscribed(self) -> None:
+        """Adds and ends streams as they are wanted; ends with the socket."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                change = self._stream.change
+                await self._synchronise()
+                self._is_synchronised = True
+                self._check_ready()
+                await change.wait()
+
+    async def _synchronise(self) -> None:
+        wanted = self._stream.wanted_streams(self._dialect)
+        missing, unwanted = sorted(wanted - self._subscribed), sorted(self._subscribed - wanted)
+        self._subscribed = wanted
+        for start in range(0, len(missing), _STREAMS_A_MESSAGE):
+            await self._send(self._dialect.subscribe, missing[start : start + _STREAMS_A_MESSAGE])
+        for start in range(0, len(unwanted), _STREAMS_A_MESSAGE):
+            await self._send(self._dialect.unsubscribe, unwanted[start : start + _STREAMS_A_MESSAGE])
+
+    async def _send(self, message: Callable[[int, Collection[str]], str], streams: Collection[str]) -> None:
+        self._request_id += 1
+        self._unanswered.add(self._request_id)
+        await self._reader.send(message(self._request_id, streams))
+        # One message less than allowed: pongs count too.
+        await asyncio.sleep(1 / (self._dialect.messages_a_second - 1))
