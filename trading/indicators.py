@@ -115,6 +115,23 @@ class Averages:
         return np.asarray(closes[-1] + self._table.apply(closes - closes[-1]))
 
 
+class Bands:
+    """Simple mean and standard deviation (of the whole window, as TA-Lib's BBANDS) for several periods at once."""
+
+    def __init__(self, periods: Sequence[int]) -> None:
+        self._table = WeightTable([sma_weights(period) for period in periods])
+
+    def newest(self, closes: Floats) -> tuple[Floats, Floats]:
+        """(mean, deviation), one value a period each; NaN where there are too few closes."""
+        if not len(closes):
+            return (nothing := np.full(len(self._table.lengths), np.nan)), nothing
+        # From the newest close, so that the difference of squares keeps its digits.
+        distances = closes - closes[-1]
+        moments = self._table.apply(np.stack([distances, distances**2], axis=1))
+        mean, square = moments[:, 0], moments[:, 1]
+        return np.asarray(closes[-1] + mean), np.sqrt(np.maximum(square - mean**2, 0))
+
+
 class RelativeStrength:
     """RSI for several periods at once."""
 
@@ -131,6 +148,14 @@ class RelativeStrength:
         gains, losses = averages[:, 0], averages[:, 1]
         moved = gains + losses
         return np.asarray(np.divide(100 * gains, moved, out=np.full_like(moved, np.nan), where=moved > 0))
+
+
+def extremes(values: Floats, periods: Sequence[int], *, highest: bool) -> Floats:
+    """The highest (or lowest) of the newest values for each period, NaN where there are too few."""
+    best = np.maximum if highest else np.minimum
+    # One pass backwards in time answers every period.
+    running = best.accumulate(values[::-1][: max(periods)])
+    return np.array([running[period - 1] if period <= len(running) else np.nan for period in periods])
 
 
 def sma(closes: Floats, period: int) -> float:
