@@ -9,7 +9,7 @@ from uuid import UUID
 
 from accounts.tenancy import tenant_scope
 from connections.models import Process
-from trading.engine.committer import SHARD
+from trading.engine_count import SHARD
 from trading.models import Order, Signal, Trade
 from trading.order_states import OPEN
 

@@ -66,7 +66,8 @@ async def read(
     Ids are times: after Redis came back empty, new entries are still past our positions. What was lost with it shows
     as a jump in the sequence numbers inside the payloads.
     """
-    answer = await client.xread(dict(positions), block=block_ms, count=count)
+    wanted: dict[Any, Any] = dict(positions)
+    answer = await client.xread(wanted, block=block_ms, count=count)
     for name, entries in answer or ():
         stream = name.decode()
         for entry_id, fields in entries:

@@ -47,7 +47,7 @@ class Bench:
             self._task = None
         await self._redis.aclose()
 
-    async def bind(self, user: User, **balances: str) -> tuple[Connection, Keys]:
+    async def bind(self, user: User, **balances: Any) -> tuple[Connection, Keys]:
         """A funded account at the simulator and the user's connection to it."""
         keys = await self.simulator.create_account(user.email.split("@")[0], **balances)
         return await database.run(_bind, user, keys), keys
@@ -92,7 +92,8 @@ def _order(user: User, connection: Connection, wanted: dict[str, Any]) -> Order:
 
 def _read(order: Order) -> Order:
     with tenant_scope(order.user_id):
-        return Order.objects.get(pk=order.pk)
+        found: Order = Order.objects.get(pk=order.pk)
+        return found
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 10) -> None:

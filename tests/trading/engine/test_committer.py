@@ -21,7 +21,7 @@ EPOCH = 3
 
 def connection_of(user: User) -> Connection:
     with tenant_scope(user.pk):
-        return Connection.objects.create(
+        row: Connection = Connection.objects.create(
             user=user,
             name="spot",
             exchange="binance_spot",
@@ -31,14 +31,16 @@ def connection_of(user: User) -> Connection:
             api_key_masked="x",
             key_version=1,
         )
+    return row
 
 
 def instance_of(user: User) -> StrategyInstance:
     connection = connection_of(user)
     with tenant_scope(user.pk):
-        return StrategyInstance.objects.create(
+        row: StrategyInstance = StrategyInstance.objects.create(
             user=user, connection=connection, name="rsi", strategy="rsi", symbol="BTC/USDT", timeframe="1s"
         )
+    return row
 
 
 def lease_of(user: User, epoch: int = EPOCH) -> Lease:
