@@ -72,6 +72,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 
 def _accounts(path: Path | None) -> tuple[AccountSpec, ...]:
+    """Raises OSError or msgspec.DecodeError for a file that can't be read or is no list of accounts."""
     return () if path is None else msgspec.json.decode(path.read_bytes(), type=tuple[AccountSpec, ...])
 
 
