@@ -6,7 +6,7 @@ average, as TA-Lib does, and ``*_bars`` says N. It is long enough that the seed'
 longer than MAX_BARS, which one request of history serves at every exchange that DES knows; longer periods start from
 a seed of more weight (EMA past 63, RSI past 31), just as exactly repeatable.
 
-All of them are weighted sums, so many periods are one matrix product (``Averages``, ``RelativeStrength``).
+All of them are weighted sums, so many periods are one call (``Averages``, ``RelativeStrength``).
 """
 
 import math
@@ -89,14 +89,18 @@ class WeightTable:
             line[self.longest - len(row) :] = row
 
     def apply(self, values: Floats) -> Floats:
-        """For each row its weighted sum of the newest values (last axis: time), NaN where there are too few.
+        """For each row its weighted sum of the newest values, NaN where there are too few.
 
-        ``values`` is (time,) or (time, columns); the answer is (rows,) or (rows, columns).
+        ``values`` is (time,) or (series, time); the answer is (rows,) or (series, rows).
         """
-        count = min(self.longest, len(values))
+        length = values.shape[-1]
+        count = min(self.longest, length)
         # A row's weights are right-aligned: cutting the matrix to the values at hand takes zeros off the rows that fit.
-        sums = self._matrix[:, self.longest - count :] @ values[len(values) - count :]
-        sums[self.lengths > len(values)] = np.nan
+        weights, newest = self._matrix[:, self.longest - count :], values[..., np.newaxis, length - count :]
+        # Row by row: a matrix product would start the linear algebra library's threads, whose hand-over takes
+        # milliseconds when the cores are busy, and its last digits would depend on the other rows.
+        sums = np.vecdot(weights, newest)
+        sums[..., self.lengths > length] = np.nan
         return np.asarray(sums)
 
 
@@ -127,8 +131,7 @@ class Bands:
             return (nothing := np.full(len(self._table.lengths), np.nan)), nothing
         # From the newest close, so that the difference of squares keeps its digits.
         distances = closes - closes[-1]
-        moments = self._table.apply(np.stack([distances, distances**2], axis=1))
-        mean, square = moments[:, 0], moments[:, 1]
+        mean, square = self._table.apply(np.stack([distances, distances**2]))
         return np.asarray(closes[-1] + mean), np.sqrt(np.maximum(square - mean**2, 0))
 
 
@@ -144,8 +147,7 @@ class RelativeStrength:
         TA-Lib calls a window without any move 0, which would read as oversold; it is neither.
         """
         changes = np.diff(closes)
-        averages = self._table.apply(np.stack([np.maximum(changes, 0), np.maximum(-changes, 0)], axis=1))
-        gains, losses = averages[:, 0], averages[:, 1]
+        gains, losses = self._table.apply(np.stack([np.maximum(changes, 0), np.maximum(-changes, 0)]))
         moved = gains + losses
         return np.asarray(np.divide(100 * gains, moved, out=np.full_like(moved, np.nan), where=moved > 0))
 
