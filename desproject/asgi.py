@@ -2,12 +2,18 @@
 
 import os
 
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "desproject.settings")
 http = get_asgi_application()
 
-from trading.routing import websockets  # noqa: E402  # models can be imported only after the line above
+# Models can be imported only after the line above.
+from connections.consumers import ExchangeStreams  # noqa: E402
+from trading.routing import websockets  # noqa: E402
 
-application = ProtocolTypeRouter({"http": http, "websocket": websockets})
+application = ProtocolTypeRouter({
+    "http": http,
+    "websocket": websockets,
+    "channel": ChannelNameRouter({"exchange-streams": ExchangeStreams.as_asgi()}),
+})
