@@ -60,22 +60,34 @@ def _create_user(email: str, hashed: str) -> User:
 
 def log_in(*, email: str, password: str, device_name: str, caller: Caller, clock: Clock = SYSTEM_CLOCK) -> Session:
     """Checks the password and opens a session. Raises BadCredentials. Each try is recorded."""
-    user = User.objects.filter(email__iexact=email, is_deleted=False).first()
-    accepted = passwords.matches(password, user)
-    if user is None or not accepted or not user.is_active:
-        record_failure(email=email, user=user, caller=caller)
-        raise BadCredentials("e-mail or password is wrong")
+    user = _with_password(email, password, caller)
     with transaction.atomic():
-        _attempt(email, user, caller, success=True)
-        _record("login.succeeded", user.pk, caller)
+        _record_success(email, user, caller)
         return _open_session(user, device_name, caller, clock)
 
 
-def record_failure(*, email: str, user: User | None, caller: Caller) -> None:
-    """Keeps a failed try."""
+def check_credentials(*, email: str, password: str, caller: Caller) -> User:
+    """The user whose e-mail and password these are, without a session. Raises BadCredentials. Each try is recorded."""
+    user = _with_password(email, password, caller)
+    with transaction.atomic():
+        _record_success(email, user, caller)
+    return user
+
+
+def _with_password(email: str, password: str, caller: Caller) -> User:
+    user = User.objects.filter(email__iexact=email, is_deleted=False).first()
+    accepted = passwords.matches(password, user)
+    if user is not None and accepted and user.is_active:
+        return user
     with transaction.atomic():
         _attempt(email, user, caller, success=False)
         _record("login.failed", user.pk if user else None, caller)
+    raise BadCredentials("e-mail or password is wrong")
+
+
+def _record_success(email: str, user: User, caller: Caller) -> None:
+    _attempt(email, user, caller, success=True)
+    _record("login.succeeded", user.pk, caller)
 
 
 def refresh(*, token: str, caller: Caller, clock: Clock = SYSTEM_CLOCK) -> Session:

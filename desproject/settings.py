@@ -194,6 +194,7 @@ ACCESS_TOKEN_LIFETIME = timedelta(minutes=CONFIG.access_token_minutes)
 REFRESH_TOKEN_LIFETIME = timedelta(days=CONFIG.refresh_token_days)
 
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+AUTHENTICATION_BACKENDS = ["accounts.backends.RecordedBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
