@@ -31,6 +31,7 @@ from connections.events import (
 )
 from connections.gateways import Candle
 from desproject.lib import bus
+from desproject.lib.errors import InvalidInput
 from trading.bars import BarBuilder, BarSeries
 from trading.engine import bar_store, decisions, failing
 from trading.engine.desk import Desk
@@ -121,8 +122,12 @@ class Market:
             lambda: defaultdict(list)
         )
         for tenant, instance in running:
+            try:
+                params = parse_params(instance.strategy, instance.params)
+            except InvalidInput as error:  # stored by an earlier release
+                tenant.post(partial(failing.stop_instance, self._desk, tenant, instance.pk, error))
+                continue
             feed = tenant.state.accounts[instance.connection_id].connection.feed
-            params = parse_params(instance.strategy, instance.params)
             wanted[feed, instance.symbol, instance.timeframe][instance.strategy].append((tenant, instance, params))
         self._charts = {key: self._chart(key, kinds) for key, kinds in wanted.items()}
         self._by_instrument = defaultdict(list)
@@ -217,9 +222,11 @@ class Market:
         self._unseed(feed)
 
     def _unseed(self, feed: str) -> None:
+        """Nothing is final until the history was asked for again: what was missed would leave a hole."""
         for chart in self._charts.values():
             if chart.feed == feed:
                 chart.seeded = False
+                chart.builder.hold()
 
     def _handle(self, feed: str, event: AnyMarketEvent, dirty: set[Instrument]) -> None:
         instrument = (feed, event.symbol)
@@ -286,8 +293,10 @@ class Market:
             return
         finally:
             chart.seeding = False
-        for bar in chart.builder.seed(bar_store.merged(stored, candles), time.time_ns() // 1_000_000):
+        bars = chart.builder.seed(bar_store.merged(stored, candles), time.time_ns() // 1_000_000)
+        for bar in bars:
             chart.series.append(bar)
+        self.bars.keep(chart.feed, bars)
         chart.seeded = True
         log.info("bars_seeded", symbol=chart.symbol, timeframe=chart.timeframe, bars=len(chart.series))
 
