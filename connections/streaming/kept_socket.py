@@ -1,7 +1,6 @@
 """A websocket that is kept up for ever: back-off after a cut, replacement when it is silent, renewal without a gap."""
 
 import asyncio
-import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -132,46 +131,56 @@ class KeptSocket:
 
     async def _life(self) -> None:
         """From connecting to the first cut that no renewal prevented."""
-        async with contextlib.AsyncExitStack() as stack:
-            current, task = await self._open(stack)
-            self._tell_up(current)
-            while True:
-                await self._until_renewal(current, task)
-                successor, its_task = await self._successor(stack, task)
-                await asyncio.wait({task, its_task}, timeout=self._timing.overlap, return_when="FIRST_COMPLETED")
-                current.retire()
-                successor.promote()
-                self.session = current = successor
-                task, old = its_task, task
-                await _end(old)
-                self._figures["renewals"] += 1
-
-    async def _until_renewal(self, session: Session, task: "asyncio.Task[None]") -> None:
-        """Returns when the socket is to be renewed. Raises what cut it."""
-        ending = asyncio.create_task(session.ending.wait())
+        current = await self._open()
         try:
-            done, _ = await asyncio.wait({task, ending}, timeout=self._lifetime, return_when="FIRST_COMPLETED")
+            self._tell_up(current.session)
+            while True:
+                await self._until_renewal(current)
+                successor = await self._successor(current)
+                await self._overlap(current, successor)
+                current.session.retire()
+                successor.session.promote()
+                self.session, old, current = successor.session, current, successor
+                await old.close()
+                self._figures["renewals"] += 1
+        finally:
+            await current.close()
+
+    async def _until_renewal(self, current: "_Open") -> None:
+        """Returns when the socket is to be renewed. Raises what cut it."""
+        ending = asyncio.create_task(current.session.ending.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {current.task, ending}, timeout=self._lifetime, return_when="FIRST_COMPLETED"
+            )
         finally:
             ending.cancel()
-        if task in done:
-            _raise_end(task)
+        if current.task in done:
+            _raise_end(current.task)
 
-    async def _successor(
-        self, stack: contextlib.AsyncExitStack, task: "asyncio.Task[None]"
-    ) -> tuple[Session, "asyncio.Task[None]"]:
+    async def _successor(self, current: "_Open") -> "_Open":
         """A second socket beside the first, tried again and again while the first one lives."""
         backoff = Backoff(FIRST_PAUSE, self._timing.longest_pause)
         while True:
             try:
-                return await self._open(stack)
+                return await self._open()
             except (StreamCut, WebSocketException, GatewayError, OSError, TimeoutError) as error:
                 log.warning("stream_renewal_failed", stream=self.name, error=_why(error))
-            done, _ = await asyncio.wait({task}, timeout=backoff.next())
+            done, _ = await asyncio.wait({current.task}, timeout=backoff.next())
             if done:
-                _raise_end(task)
+                _raise_end(current.task)
 
-    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Session, "asyncio.Task[None]"]:
-        """A connected session that has subscribed to everything, and the task that reads it."""
+    async def _overlap(self, current: "_Open", successor: "_Open") -> None:
+        """Both are heard for a moment, so that the first one has told all that the second one hasn't."""
+        tasks = {current.task, successor.task}
+        try:
+            await asyncio.wait(tasks, timeout=self._timing.overlap, return_when="FIRST_COMPLETED")
+        except asyncio.CancelledError:
+            await successor.close()
+            raise
+
+    async def _open(self) -> "_Open":
+        """A connected session that has subscribed to everything."""
         try:
             url, longest = await self._address()
             self._lifetime = self._timing.lifetime or longest
@@ -183,23 +192,24 @@ class KeptSocket:
         except (WebSocketException, GatewayError, OSError, TimeoutError):
             self._figures["connect_failures"] += 1
             raise
-        stack.push_async_callback(socket.close)
         session = self._make_session(SocketReader(socket, self._timing.silence))
-        task = asyncio.create_task(session.run(), name=self.name)
-        stack.push_async_callback(_end, task)
-        await self._until_ready(session, task)
-        return session, task
-
-    async def _until_ready(self, session: Session, task: "asyncio.Task[None]") -> None:
-        ready = asyncio.create_task(session.ready.wait())
+        opened = _Open(session, asyncio.create_task(session.run(), name=self.name), socket)
         try:
-            done, _ = await asyncio.wait({task, ready}, timeout=READY_SECONDS, return_when="FIRST_COMPLETED")
+            await self._until_ready(opened)
+        except BaseException:
+            await opened.close()
+            raise
+        return opened
+
+    async def _until_ready(self, opened: "_Open") -> None:
+        ready = asyncio.create_task(opened.session.ready.wait())
+        try:
+            done, _ = await asyncio.wait({opened.task, ready}, timeout=READY_SECONDS, return_when="FIRST_COMPLETED")
         finally:
             ready.cancel()
-        if task in done:
-            _raise_end(task)
+        if opened.task in done:
+            _raise_end(opened.task)
         if not done:
-            await _end(task)
             raise StreamCut("subscribing took too long")
 
     def _tell_up(self, session: Session) -> None:
@@ -219,6 +229,19 @@ class KeptSocket:
         was_up, self.is_up, self.session = self.is_up, False, None
         if was_up:
             self._on_down(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A session, the task that runs it, and its socket."""
+
+    session: Session
+    task: "asyncio.Task[None]"
+    socket: ClientConnection
+
+    async def close(self) -> None:
+        await _end(self.task)
+        await self.socket.close()
 
 
 class SocketReader:

@@ -147,8 +147,10 @@ class MarketStream:
         return streams
 
     def take(self, frame: MarketFrame) -> None:
-        """One thing that the primary socket said."""
+        """One thing that the primary socket said. A symbol that isn't wanted any more may still be told of."""
         self._figures["market_frames"] += 1
+        if isinstance(frame, Confirmed | Refused | Ending) or frame.symbol not in self.wanted:
+            return
         if isinstance(frame, DepthDelta):
             self._on_delta(frame)
         elif isinstance(frame, PublicTrade):
@@ -159,9 +161,8 @@ class MarketStream:
             self._on_quote(frame)
 
     def _on_quote(self, quote: Quote) -> None:
-        if quote.symbol in self.wanted:
-            self._told[quote.symbol] = self._clock.monotonic()
-            self._tell(quote)
+        self._told[quote.symbol] = self._clock.monotonic()
+        self._tell(quote)
 
     def _on_trade(self, trade: PublicTrade) -> None:
         """Two sockets overlap during a renewal: each trade is told once."""

@@ -60,6 +60,4 @@ def market_order(client_order_id: str = "order-1", quantity: str = "0.01", side:
 
 
 def resting_order(client_order_id: str = "order-1", price: str = "50000") -> OrderRequest:
-    return OrderRequest(
-        client_order_id, "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), price=Decimal(price)
-    )
+    return OrderRequest(client_order_id, "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), price=Decimal(price))

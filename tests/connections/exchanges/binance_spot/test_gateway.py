@@ -361,9 +361,7 @@ async def test_too_many_orders_of_one_account_stop_only_its_orders(
 # Fills.
 
 
-async def test_fills_are_found_page_by_page(
-    gateway: BinanceSpotGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_fills_are_found_page_by_page(gateway: BinanceSpotGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of the size that the exchange gives: many fills, few a page."""
     for number in range(7):
         await gateway.place_order(market_order(f"order-{number}"), deadline())
