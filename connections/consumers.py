@@ -25,6 +25,10 @@ class StreamWork:
         # Set when the work was handed over and won't begin again.
         self.over = asyncio.Event()
 
+    @property
+    def has_begun(self) -> bool:
+        return self._task is not None
+
     def start(self) -> None:
         """Begins, unless it has begun already."""
         if self._task is None:

@@ -56,6 +56,7 @@ class StreamHost:
         self._publishers: dict[str, MarketPublisher | UserPublisher] = {}
         self._accounts: dict[str, list[AccountKey]] = {}
         self._wanted: demand.Wanted = {}
+        self._asked: dict[str, set[str]] = {}
         self.keeper = LeaseKeeper(
             KIND, _keys, database.run, on_gain=self._on_gain, on_loss=self._on_loss, figures=self._figures, clock=clock
         )
@@ -153,15 +154,17 @@ class StreamHost:
     async def _look(self) -> None:
         """Asks the layers above, the consoles and the connections what is wanted, and tells the streams."""
         self._accounts, self._wanted = await database.run(_look_in_database)
-        for key, stream in list(self.streams.items()):
+        for stream in list(self.streams.values()):
             if isinstance(stream, UserStream):
                 stream.want(self._accounts.get(stream.feed, []))
-            elif key in self.streams:
+            else:
                 stream.want(await self._symbols(stream.feed))
 
     async def _symbols(self, feed: str) -> dict[str, set[str]]:
         wanted = {symbol: set(timeframes) for symbol, timeframes in self._wanted.get(feed, {}).items()}
-        for symbol in await demand.asked(self._redis, feed):
+        with contextlib.suppress(RedisError, OSError):  # else what consoles asked for last goes on
+            self._asked[feed] = await demand.asked(self._redis, feed)
+        for symbol in self._asked.get(feed, ()):
             wanted.setdefault(symbol, set())
         return wanted
 

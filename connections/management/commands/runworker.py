@@ -6,6 +6,7 @@ queue here. Channels' own command dies of SIGTERM at once; this one hands over f
 
 import asyncio
 import signal
+from typing import Any
 
 import structlog
 from channels.management.commands.runworker import Command as ChannelsCommand
@@ -40,18 +41,25 @@ class StartingWorker(Worker):  # type: ignore[misc]  # channels ships no types
         tasks = [asyncio.create_task(self.application_checker())]
         tasks += [asyncio.create_task(self.listener(name)) for name in self.channels]
         if CHANNEL in self.channels:
-            self._begin()
-        tasks.append(asyncio.create_task(self._until_over(stop)))
-        await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
+            tasks.append(asyncio.create_task(self._begin()))
+        over = asyncio.create_task(self._until_over(stop))
+        await over
         WORK.drain()
         await WORK.ended()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self) -> None:
-        queue = self.get_or_create_application_instance(CHANNEL, {"type": "channel", "channel": CHANNEL})
-        queue.put_nowait({"type": "streams.start"})
+    async def _begin(self) -> None:
+        """Again until it worked: an application instance dies of a Redis that is away, and with it its messages."""
+        while not WORK.has_begun:
+            queue = self.get_or_create_application_instance(CHANNEL, {"type": "channel", "channel": CHANNEL})
+            queue.put_nowait({"type": "streams.start"})
+            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+
+    async def application_exception(self, exception: Exception, application_details: dict[str, Any]) -> None:
+        """The next message starts another instance; the streams themselves don't run inside of one."""
+        log.warning("channel_application_ended", error=type(exception).__name__)
 
     async def _until_over(self, stop: asyncio.Event) -> None:
         """Until a signal, or until the work ended by itself: drained by message or by the database."""
