@@ -1,6 +1,7 @@
 """Limits, the day's figures and the kill switch over HTTP."""
 
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -10,7 +11,7 @@ from rest_framework.response import Response
 from accounts.views import CONFLICT, MISSING, REFUSED, TenantView
 from desproject.lib.api import AmountField, NewestFirst
 from desproject.lib.errors import NotFound
-from risk import services
+from risk import selectors, services
 from risk.models import KillLevel, KillSwitch, PolicyLevel, RiskMetrics, RiskPolicy
 from risk.policy import effective
 from risk.targets import target_of
@@ -60,12 +61,16 @@ class KillSwitchSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     level = serializers.ChoiceField(choices=KillLevel.choices)
-    target = serializers.UUIDField(source="target_id")
+    target = serializers.SerializerMethodField()
     flatten = serializers.BooleanField()
     reason = serializers.CharField()
     created_at = serializers.DateTimeField()
     lifted_at = serializers.DateTimeField(allow_null=True)
     lift_reason = serializers.CharField()
+
+    def get_target(self, switch: KillSwitch) -> UUID | None:
+        # Which administrator pressed the system's switch is nobody's business here.
+        return None if switch.level == KillLevel.SYSTEM else switch.target_id
 
 
 class PressSerializer(serializers.Serializer[Any]):
@@ -133,8 +138,7 @@ class KillSwitchView(TenantView):
     )
     def get(self, request: Request) -> Response:
         """The switches that hold now."""
-        rows = KillSwitch.objects.filter(lifted_at__isnull=True).order_by("-created_at")
-        return Response(KillSwitchSerializer(rows, many=True).data)
+        return Response(KillSwitchSerializer(selectors.active_switches(), many=True).data)
 
     @extend_schema(operation_id="kill_switch_press", responses={201: KillSwitchSerializer, **REFUSED, **MISSING})
     def post(self, request: Request) -> Response:
@@ -159,7 +163,8 @@ class KillSwitchView(TenantView):
         data = serializer.validated_data
         level, reason = data["level"], data["reason"]
         target_id = target_of(user=self.tenant, level=level, target_id=data["id"])
-        held = list(KillSwitch.objects.filter(level=level, target_id=target_id, lifted_at__isnull=True))
+        services.require_right(self.tenant, level)
+        held = selectors.switches_on(level, target_id)
         if not held:
             raise NotFound("no kill switch holds for this")
         for switch in held:

@@ -3,6 +3,8 @@
 Every function works inside the user's tenant scope, which the caller has opened.
 """
 
+import contextlib
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -10,7 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from accounts.models import User
-from accounts.tenancy import shard_of
+from accounts.tenancy import everyone, shard_of
 from audit.record import record
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
@@ -31,7 +33,7 @@ def press_kill_switch(*, user: User, level: str, target_id: UUID, reason: str, f
 
     Raises AdministratorsOnly.
     """
-    _require_right(user, level)
+    require_right(user, level)
     with transaction.atomic():
         stopped = _lock(user, level)
         switch: KillSwitch = KillSwitch.objects.create(
@@ -44,12 +46,11 @@ def press_kill_switch(*, user: User, level: str, target_id: UUID, reason: str, f
 
 def lift_kill_switch(*, user: User, switch: KillSwitch, reason: str) -> KillSwitch:
     """Lets the target trade again. Raises Conflict when it was lifted already, AdministratorsOnly."""
-    _require_right(user, switch.level)
+    require_right(user, switch.level)
     with transaction.atomic():
         freed = _lock(user, switch.level)
         now = SYSTEM_CLOCK.now()
-        active = KillSwitch.objects.filter(pk=switch.pk, lifted_at__isnull=True)
-        if not active.update(lifted_at=now, lift_reason=reason):
+        if not _lift(switch, now, reason):
             raise Conflict("this kill switch was lifted already", code="ALREADY_LIFTED")
         switch.lifted_at, switch.lift_reason = now, reason
         _record("kill_switch.lifted", user, switch, reason)
@@ -72,9 +73,17 @@ def set_policy(*, user: User, level: str, target_id: UUID, limits: dict[str, Dec
     return policy
 
 
-def _require_right(user: User, level: str) -> None:
+def require_right(user: User, level: str) -> None:
+    """Raises AdministratorsOnly."""
     if level == KillLevel.SYSTEM and not user.is_admin:
         raise AdministratorsOnly("only administrators stop the whole system")
+
+
+def _lift(switch: KillSwitch, now: datetime, reason: str) -> int:
+    # An administrator may lift what another one pressed for the whole system.
+    with everyone() if switch.level == KillLevel.SYSTEM else contextlib.nullcontext():
+        rows = KillSwitch.objects.filter(pk=switch.pk, lifted_at__isnull=True)
+        return int(rows.update(lifted_at=now, lift_reason=reason))
 
 
 def _lock(user: User, level: str) -> list[UUID]:

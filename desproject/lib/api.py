@@ -6,6 +6,7 @@ people.
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import IO, Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.handlers.asgi import ASGIRequest
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
@@ -241,10 +243,21 @@ def _headers(error: Exception, shown: DomainError) -> dict[str, str]:
 
 
 def refuse_large(request: HttpRequest) -> None:
-    """Raises BodyTooLarge for a body whose announced length is over the limit, before any of it is read."""
+    """Raises BodyTooLarge for a body over the limit, before any of it is read.
+
+    A body that came in chunks has no announced length, and would pass for none: it is measured.
+    """
+    if not request.META.get("CONTENT_LENGTH") and isinstance(request, ASGIRequest):
+        request.META["CONTENT_LENGTH"] = str(_measure(request._stream))
     length = request.META.get("CONTENT_LENGTH") or "0"
     if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"a request may hold at most {MAX_BODY_BYTES} bytes")
+
+
+def _measure(body: IO[bytes]) -> int:
+    length = body.seek(0, os.SEEK_END)
+    body.seek(0)
+    return length
 
 
 # Django's own error pages: JSON under /api/, pages for people elsewhere.
