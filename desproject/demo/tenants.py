@@ -41,8 +41,8 @@ class Tenant:
 def plans(symbols: tuple[str, str]) -> tuple[Plan, Plan]:
     """Two strategies quick enough to trade within seconds."""
     return (
-        Plan("rsi", symbols[0], {"period": 2, "oversold": 45, "overbought": 55, "evaluate_on": "quote"}),
-        Plan("ema_cross", symbols[1], {"fast": 2, "slow": 3}),
+        Plan("rsi", symbols[0], {"period": 2, "oversold": 48, "overbought": 52, "evaluate_on": "quote"}),
+        Plan("ema_cross", symbols[1], {"fast": 2, "slow": 3, "evaluate_on": "quote"}),
     )
 
 

@@ -23,6 +23,8 @@ from desproject.private_redis import RedisUnavailable
 from desproject.supervisor import CannotStart
 
 _MARKETS = ("BTC/USDT", "ETH/USDT")
+# A random market is made livelier, so that there is something to see.
+_WALK_SPEED = 3.0
 
 
 class Command(BaseCommand):
@@ -36,7 +38,11 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port, 0 for a free one (default: %(default)s)")
         parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded market instead of a random one")
-        parser.add_argument("--speed", type=float, default=1.0, help="how much faster the market runs")
+        parser.add_argument(
+            "--speed",
+            type=float,
+            help=f"how much faster the market runs (default: {_WALK_SPEED:g}, a recording at its own pace)",
+        )
         parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same random market")
         parser.add_argument("--data", type=Path, metavar="DIR", help="empty folder to keep everything in")
         parser.add_argument("--json", action="store_true", help="the result as one line of JSON on standard output")
@@ -105,7 +111,7 @@ def _start_over(folder: Path) -> None:
 
 
 def _options(options: dict[str, Any]) -> Options:
-    exchange = ["--port", "0", "--seed", str(options["seed"]), "--speed", str(options["speed"])]
+    exchange = ["--port", "0", "--seed", str(options["seed"]), "--speed", str(options["speed"] or (1 if options["replay"] else _WALK_SPEED))]
     symbols = _MARKETS
     if options["replay"] is not None:
         if not options["replay"].is_file():
