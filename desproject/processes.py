@@ -91,6 +91,10 @@ class Child:
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def expect_end(self) -> None:
+        """It is about to end by itself, and that will be right."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Asks the process, not its group, to end; it won't be started again."""
         self._stopping.set()

@@ -35,6 +35,8 @@ Result = TypeVar("Result")
 DRAIN_SECONDS = 15.0
 STOP_SECONDS = 15.0
 READY_SECONDS = 60.0
+# django-q's: the engine's runs one long task, for whose end it waits.
+_CLUSTERS = {"engine", "tasks"}
 
 
 class CannotStart(Exception):
@@ -134,23 +136,21 @@ class Supervisor:
         """Hands over, then ends: engines and streams let go of their work before anything is told to stop."""
         self.stop.set()
         redis_task = self._running.pop("redis", None)
+        for name in self._running:
+            self.children[name].expect_end()
         await database.run(_quietly, _ask_to_drain)
         # A cluster waits for its long task, which the drain ends; told now, it starts no new one in between.
-        for name in ("engine", "tasks"):
-            self._stop(name)
+        for name in _CLUSTERS & self._running.keys():
+            self.children[name].stop()
         await self._wait_until_drained()
-        for name in self._running:
-            self._stop(name)
+        for name in self._running.keys() - _CLUSTERS:
+            self.children[name].stop()
         await self._finish(self._running)
         if redis_task:
-            self._stop("redis")
+            self.children["redis"].stop()
             await self._finish({"redis": redis_task})
         await database.run(_quietly, _drain_is_over)
         log.info("stopped")
-
-    def _stop(self, name: str) -> None:
-        if name in self.children:
-            self.children[name].stop()
 
     async def _finish(self, running: Mapping[str, "asyncio.Task[None]"]) -> None:
         if not running:
