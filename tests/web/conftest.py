@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from django.conf import settings
+from django.db import connections
 from rest_framework.test import APIClient
 
 from accounts import signing
@@ -23,6 +24,12 @@ def _clean_redis(redis_server: str) -> Iterator[None]:
     client = redis.Redis.from_url(redis_server)
     client.flushdb()
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the web process: a thread that served a request keeps no database connection."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
 
 
 @pytest.fixture
