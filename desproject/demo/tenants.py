@@ -39,11 +39,10 @@ class Tenant:
 
 
 def plans(symbols: tuple[str, str]) -> tuple[Plan, Plan]:
-    """Two strategies quick enough to trade within seconds."""
-    return (
-        Plan("rsi", symbols[0], {"period": 2, "oversold": 48, "overbought": 52, "evaluate_on": "quote"}),
-        Plan("ema_cross", symbols[1], {"fast": 2, "slow": 3, "evaluate_on": "quote"}),
-    )
+    """Two strategies quick enough to trade within seconds: they also look at quotes, between the bars."""
+    rsi = {"period": 2, "oversold": 30, "overbought": 35, "evaluate_on": "quote"}
+    cross = {"fast": 2, "slow": 3, "average": "sma", "evaluate_on": "quote"}
+    return Plan("rsi", symbols[0], rsi), Plan("ema_cross", symbols[1], cross)
 
 
 class Api:

@@ -23,6 +23,8 @@ from desproject.private_redis import RedisUnavailable
 from desproject.supervisor import CannotStart
 
 _MARKETS = ("BTC/USDT", "ETH/USDT")
+# The random market's trends then turn every few seconds, so there is something to see.
+_WALK_SPEED = 3.0
 # A random market is made livelier, so that there is something to see.
 _WALK_SPEED = 3.0
 
