@@ -9,8 +9,8 @@ PYTHON := $(VENV)/bin/python
 UV_VERSION := 0.13.8
 PACKAGES := accounts audit connections desproject risk trading
 STAMP := $(VENV)/.installed
-# Checks need settings, settings need a master key: one made for the occasion.
-KEYED = MASTER_ENCRYPTION_KEY="$$($(PYTHON) manage.py generate_master_key)"
+# Checks need settings, settings need a master key and a database: made for the occasion.
+KEYED = DATABASE_URL=sqlite:///:memory: MASTER_ENCRYPTION_KEY="$$($(PYTHON) manage.py generate_master_key)"
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22

@@ -25,8 +25,6 @@ from desproject.supervisor import CannotStart
 _MARKETS = ("BTC/USDT", "ETH/USDT")
 # The random market's trends then turn every few seconds, so there is something to see.
 _WALK_SPEED = 3.0
-# A random market is made livelier, so that there is something to see.
-_WALK_SPEED = 3.0
 
 
 class Command(BaseCommand):
@@ -113,7 +111,8 @@ def _start_over(folder: Path) -> None:
 
 
 def _options(options: dict[str, Any]) -> Options:
-    exchange = ["--port", "0", "--seed", str(options["seed"]), "--speed", str(options["speed"] or (1 if options["replay"] else _WALK_SPEED))]
+    speed = options["speed"] or (1.0 if options["replay"] else _WALK_SPEED)
+    exchange = ["--port", "0", "--seed", str(options["seed"]), "--speed", str(speed)]
     symbols = _MARKETS
     if options["replay"] is not None:
         if not options["replay"].is_file():

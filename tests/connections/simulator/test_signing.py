@@ -12,7 +12,8 @@ from connections.simulator.binance_spot.errors import ApiError
 from connections.simulator.binance_spot.params import Params, parse_pairs
 from connections.simulator.binance_spot.signing import check_signature, check_time, rest_payload, ws_payload
 
-SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+# The exchange's published example.
+SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"  # not a secret
 QUERY = "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000&timestamp=1499827319559"
 SIGNATURE = "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71"
 NOW = 1_800_000_000_000
@@ -35,7 +36,7 @@ def test_the_published_websocket_example_verifies() -> None:
         "price": "52000.00",
         "recvWindow": 100,
         "timestamp": 1645423376532,
-        "apiKey": "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A",
+        "apiKey": "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A",  # not a secret
         "signature": "aa1b5712c094bc4e57c05a1a5c1fd8d88dcd628338ea863fec7b88e59fe2db24",
     }
     check_signature(Account("key", 1, api_secret=SECRET), ws_payload(params), str(params["signature"]))
