@@ -13,6 +13,7 @@ from dataclasses import asdict
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from accounts.models import User
 from accounts.tenancy import shard_of
@@ -81,7 +82,8 @@ def change_connection(
         permissions = accepted_permissions(connection.exchange, connection.mode, credentials)
         _seal(connection, credentials)
         _healthy(connection, permissions)
-        connection.credential_version += 1
+        # Counted in the database: of two changes at once, neither may look like the other to a gateway.
+        connection.credential_version = F("credential_version") + 1
         fields += [
             "api_key_sealed", "api_secret_sealed", "api_key_masked", "key_version", "credential_version",
             *_HEALTH_FIELDS,
@@ -90,6 +92,8 @@ def change_connection(
         connection.save(update_fields=fields)
         _record(user, connection, "connection.key_replaced" if credentials else "connection.changed")
         _wake_after_commit(user)
+    if credentials is not None:
+        connection.refresh_from_db(fields=["credential_version"])
     return connection
 
 
@@ -129,7 +133,9 @@ def test_connection(*, user: User, connection: Connection) -> Connection:
     else:
         _healthy(connection, permissions)
     with transaction.atomic():
-        connection.save(update_fields=[*_HEALTH_FIELDS, "updated_at"])
+        # What was found out about a key that was replaced meanwhile says nothing about the new one.
+        tested = Connection.objects.filter(pk=connection.pk, credential_version=connection.credential_version)
+        tested.update(**{name: getattr(connection, name) for name in _HEALTH_FIELDS})
         _record(user, connection, "connection.tested")
         _wake_after_commit(user)
     return connection

@@ -154,7 +154,7 @@ function put(list, row) {
   const key = keyOf(list, row);
   const known = lists[list].get(key);
   if (known?.updated_at && row.updated_at && known.updated_at > row.updated_at) return;
-  lists[list].set(key, row);
+  lists[list].set(key, { ...known, ...row });
   trim(list);
   touch(list);
 }
@@ -182,8 +182,13 @@ function takePrices(rows) {
 }
 
 function takeEvent(kind, data) {
-  // Only the API computes an instance's figures: news come without.
-  if (kind === "instance") data.performance = lists.instances.get(data.id)?.performance ?? data.performance;
+  if (kind === "instance") {
+    // News of an instance are in part; what they leave out, like its figures, stays.
+    const known = lists.instances.get(data.id);
+    if (known) put("instances", { ...data, performance: known.performance });
+    else stream?.askForSnapshot();
+    return;
+  }
   if (KINDS[kind]) put(KINDS[kind], data);
   if (kind === "kill") showSwitches();
 }
@@ -313,8 +318,8 @@ function close() {
   $("door").hidden = false;
 }
 
-// Prices grow stale by themselves, without any news; balances move with orders, which tell only of themselves.
+// Prices grow stale by themselves, without any news; the strategies' figures come with snapshots only.
 setInterval(() => { if (stream) touch("prices"); }, 2000);
-setInterval(() => { stream?.askForSnapshot(); }, 20_000);
+setInterval(() => { stream?.askForSnapshot(); }, 60_000);
 
 if (localStorage.getItem("des.refresh")) open();
