@@ -164,7 +164,10 @@ def _as_levels(changes: dict[int, int]) -> Levels:
     return tuple((Decimal(price), Decimal(size)) for price, size in changes.items())
 
 
-def _story(changes: list[tuple[dict[int, int], dict[int, int], int]]) -> Iterator[tuple[DepthDelta, dict[int, int], dict[int, int]]]:
+Changes = list[tuple[dict[int, int], dict[int, int], int]]
+
+
+def _story(changes: Changes) -> Iterator[tuple[DepthDelta, dict[int, int], dict[int, int]]]:
     """Deltas, and what the exchange's own book holds after each; the best levels never go."""
     bids, asks, last = {999: 1}, {1001: 1}, 100
     for bid_changes, ask_changes, ids in changes:
@@ -181,7 +184,7 @@ START = DepthSnapshot(100, ((Decimal(999), Decimal(1)),), ((Decimal(1001), Decim
 
 
 @given(_changes)
-def test_the_book_always_equals_the_exchanges(changes: list[tuple[dict[int, int], dict[int, int], int]]) -> None:
+def test_the_book_always_equals_the_exchanges(changes: Changes) -> None:
     book = OrderBook("BTC/USDT")
     book.on_snapshot(START)
     for told, bids, asks in _story(changes):
@@ -194,7 +197,7 @@ def test_the_book_always_equals_the_exchanges(changes: list[tuple[dict[int, int]
 
 @given(_changes.filter(lambda changes: len(changes) >= 3), st.data())
 def test_any_removed_delta_is_found_with_the_next_one(
-    changes: list[tuple[dict[int, int], dict[int, int], int]], data: st.DataObject
+    changes: Changes, data: st.DataObject
 ) -> None:
     told = [found for found, _, _ in _story(changes)]
     removed = data.draw(st.integers(0, len(told) - 2))
@@ -209,7 +212,7 @@ def test_any_removed_delta_is_found_with_the_next_one(
 
 @given(_changes, st.data())
 def test_wherever_the_snapshot_falls_the_book_ends_the_same(
-    changes: list[tuple[dict[int, int], dict[int, int], int]], data: st.DataObject
+    changes: Changes, data: st.DataObject
 ) -> None:
     story = list(_story(changes))
     at = data.draw(st.integers(0, len(story)))

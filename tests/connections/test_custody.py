@@ -1,6 +1,6 @@
 """Custody: sealed for one place, opened only there, shown only masked."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from tests.connections.conftest import KEY
 OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
 
 
-def sealed_row(user_id: object = None, keyring: Keyring | None = None) -> Connection:
+def sealed_row(user_id: UUID | None = None, keyring: Keyring | None = None) -> Connection:
     row = Connection(id=uuid4(), user_id=user_id or uuid4(), name="c", exchange="binance_spot", mode="simulator")
     sealed = seal_credentials(
         KEY, user_id=row.user_id, connection_id=row.pk, exchange=row.exchange, keyring=keyring

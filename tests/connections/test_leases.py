@@ -36,8 +36,12 @@ class Worker:
         return set(self.keeper.held)
 
     def drop_expired(self) -> set[str]:
-        asyncio.run(self.keeper._drop_expired())
+        asyncio.run(self._drop_expired())
         return set(self.keeper.held)
+
+    async def _drop_expired(self) -> None:
+        self.keeper._drop_expired()
+        await asyncio.wait(self.keeper._leaving.values())
 
 
 @pytest.fixture
@@ -122,3 +126,62 @@ def test_a_host_that_drains_tells_its_processes(clock: ManualClock) -> None:
     assert living("shard", clock.now()) == 0
     end_drain(host)
     assert not is_draining(host, SYSTEM_CLOCK.now())
+
+
+class SlowWorker(Worker):
+    """One whose work on key 7 doesn't end before it is told to."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.may_end = asyncio.Event()
+
+    async def _lose(self, key: str) -> None:
+        if key == "7":
+            await self.may_end.wait()
+        await super()._lose(key)
+
+
+async def test_work_that_wont_end_delays_no_renewal_and_isnt_given_back(clock: ManualClock) -> None:
+    slow, other = SlowWorker(clock), Worker(clock)
+    await slow.keeper._round()
+    await other.keeper._round()
+    slow.keeper._seconds = 0.4  # it waits for an eighth of this
+    await slow.keeper._round()
+    slow.keeper._seconds = SECONDS
+    await slow.keeper._round()
+    assert set(slow.keeper.held) == {"0", "1", "2", "3"}
+    assert {lease.valid_until for lease in slow.keeper.held.values()} == {clock.monotonic() + SECONDS}
+    await other.keeper._round()
+    assert set(other.keeper.held) == {"4", "5", "6"}
+    slow.may_end.set()
+    await slow.keeper._round()
+    await other.keeper._round()
+    assert set(other.keeper.held) == {"4", "5", "6", "7"}
+
+
+async def test_a_key_isnt_gained_again_while_its_earlier_work_still_ends(clock: ManualClock) -> None:
+    worker = SlowWorker(clock)
+    await worker.keeper._round()
+    clock.advance(SECONDS + 0.1)
+    worker.keeper._drop_expired()
+    await worker.keeper._round()
+    assert set(worker.keeper.held) == KEYS - {"7"}
+    worker.may_end.set()
+    await asyncio.wait(worker.keeper._leaving.values())
+    await worker.keeper._round()
+    assert set(worker.keeper.held) == KEYS
+    assert worker.gained.count("7") == 2
+
+
+async def test_an_error_while_leaving_ends_neither_the_keeper_nor_the_others(clock: ManualClock) -> None:
+    class Failing(Worker):
+        async def _lose(self, key: str) -> None:
+            if key == "3":
+                raise ValueError(key)
+            await super()._lose(key)
+
+    worker = Failing(clock)
+    await worker.keeper._round()
+    await worker.keeper.release_all()
+    assert set(worker.lost) == KEYS - {"3"}
+    assert not Lease.objects.filter(owner__isnull=False).exists()

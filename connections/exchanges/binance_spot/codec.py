@@ -173,6 +173,14 @@ def amount(value: Decimal) -> Decimal:
     return value
 
 
+def amounts(levels: Levels) -> Levels:
+    """The levels of a book. Raises UnexpectedShape where one is no number."""
+    for price, size in levels:
+        if not (price.is_finite() and size.is_finite()):
+            raise UnexpectedShape("the exchange sent a book level that is no number")
+    return levels
+
+
 class Symbols:
     """The exchange's symbols: its spelling, DES's spelling, and the filters of those that are traded."""
 
@@ -320,4 +328,4 @@ def _candle(row: Sequence[int | str], symbol: str, timeframe: str, now_ms: int) 
 
 def read_depth(body: bytes) -> DepthSnapshot:
     depth = decode(body, _Depth)
-    return DepthSnapshot(depth.last_id, depth.bids, depth.asks)
+    return DepthSnapshot(depth.last_id, amounts(depth.bids), amounts(depth.asks))

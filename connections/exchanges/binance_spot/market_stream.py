@@ -7,7 +7,7 @@ import msgspec
 
 from connections.events import CandleUpdate, PublicTrade, Quote
 from connections.exchanges.binance_spot.api import API
-from connections.exchanges.binance_spot.codec import ErrorAnswer, Symbols, amount, check_field_names, decode
+from connections.exchanges.binance_spot.codec import ErrorAnswer, Symbols, amount, amounts, check_field_names, decode
 from connections.exchanges.binance_spot.refusals import Purpose, coded
 from connections.exchanges.contract import Confirmed, DepthDelta, Ending, Levels, MarketFrame, Refused
 from connections.gateways import UnexpectedShape
@@ -130,7 +130,8 @@ class SpotMarketDialect:
 
     def _delta(self, data: msgspec.Raw, seen_ns: int) -> DepthDelta:
         row = decode(data, _Delta)
-        return DepthDelta(self._symbols.name(row.symbol), seen_ns, row.first_id, row.last_id, row.bids, row.asks)
+        symbol = self._symbols.name(row.symbol)
+        return DepthDelta(symbol, seen_ns, row.first_id, row.last_id, amounts(row.bids), amounts(row.asks))
 
     def _candle(self, data: msgspec.Raw, seen_ns: int) -> CandleUpdate:
         event = decode(data, _CandleEvent)

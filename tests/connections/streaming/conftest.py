@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import pytest
 import redis.asyncio
@@ -12,6 +13,8 @@ from connections.events import (
     AnyMarketEvent,
     AnyUserEvent,
     MarketBatch,
+    MarketEvent,
+    UserEvent,
     decode_market,
     decode_user,
     feed_stream,
@@ -19,6 +22,8 @@ from connections.events import (
 from connections.streaming.kept_socket import Timing
 from desproject.lib import bus
 
+Market = TypeVar("Market", bound=MarketEvent)
+User = TypeVar("User", bound=UserEvent)
 FEED = "binance_spot:simulator"
 # Short pauses, so that a test needn't wait for those of a real installation.
 QUICK = Timing(longest_pause=0.2, silence=60, overlap=0.3)
@@ -57,7 +62,7 @@ class MarketReader:
         self._positions = {feed_stream(feed): "0"}
         self.task = asyncio.create_task(self._read())
 
-    def of(self, kind: type[AnyMarketEvent]) -> list[AnyMarketEvent]:
+    def of(self, kind: type[Market]) -> list[Market]:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def _read(self) -> None:
@@ -77,7 +82,7 @@ class UserReader:
         self._positions = dict.fromkeys(streams, "0")
         self.task = asyncio.create_task(self._read())
 
-    def of(self, kind: type[AnyUserEvent]) -> list[AnyUserEvent]:
+    def of(self, kind: type[User]) -> list[User]:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def _read(self) -> None:

@@ -1,7 +1,6 @@
 """The stream host: leases, database, Redis, sockets and the exchange together."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
@@ -166,7 +165,8 @@ async def test_a_connection_that_ends_is_not_heard_any_more(
             Connection.objects.filter(pk=row.pk).update(**change)
 
     await database.run(end)
-    await until(lambda: [event.up for event in told.events if event.connection_id == row.pk][-1] is False, "the end")
+    ups = lambda: [event.up for event in told.of(StreamTold) if event.connection_id == row.pk]  # noqa: E731
+    await until(lambda: ups()[-1] is False, "the end")
 
 
 async def test_a_locked_out_user_is_not_heard(hosts: Hosts, told: UserReader, alice: User, bob: User) -> None:
@@ -193,7 +193,7 @@ async def test_a_tampered_key_is_told_and_hurts_no_other(
     hosts.start()
 
     await until(heard(told, other), "bob's account")
-    await until(lambda: any(event.connection_id == row.pk and not event.up for event in told.events), "alice's refusal")
+    await until(lambda: any(event.connection_id == row.pk and not event.up for event in told.of(StreamTold)), "it")
 
 
 async def test_consoles_add_symbols(hosts: Hosts, market: MarketReader, alice: User) -> None:
@@ -259,7 +259,6 @@ async def test_draining_gives_back_leases_and_closes_every_socket(
     await until(lambda: not any(simulator.sockets.count().values()), "no socket left")
     assert not await database.run(lambda: Lease.objects.filter(owner__isnull=False).exists())
     assert not await database.run(Process.objects.exists)
-    gc.collect()
 
 
 async def test_figures_reach_the_processs_row(hosts: Hosts, told: UserReader, alice: User) -> None:

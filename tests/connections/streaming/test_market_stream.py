@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 
 import pytest
 import redis.asyncio
 
-from connections.events import BookState, CandleUpdate, FeedState, PublicTrade, Quote
+from connections.events import BookState, CandleUpdate, FeedState, MarketEvent, PublicTrade, Quote
 from connections.exchanges import venue
 from connections.exchanges.network import Network
 from connections.prices import PriceCache
@@ -37,6 +37,10 @@ class Running:
     def valid(self, symbol: str) -> bool:
         book = self.stream.books.get(symbol)
         return book is not None and book.valid
+
+    def told(self, kind: type[MarketEvent], symbol: str, since: int = 0) -> Callable[[], bool]:
+        """Whether something of the kind was published of the symbol after the first ``since`` events."""
+        return lambda: any(isinstance(event, kind) and event.symbol == symbol for event in self.reader.events[since:])
 
     def ups(self) -> list[bool]:
         return [event.up for event in self.reader.events if isinstance(event, FeedState)]
@@ -73,10 +77,7 @@ async def test_quotes_trades_candles_and_books_of_all_wanted_symbols_arrive(runn
 
     for symbol in WANTED:
         for kind in (Quote, PublicTrade, BookState, CandleUpdate):
-            await until(
-                lambda symbol=symbol, kind=kind: any(event.symbol == symbol for event in running.reader.of(kind)),
-                f"{kind.__name__} of {symbol}",
-            )
+            await until(running.told(kind, symbol), f"{kind.__name__} of {symbol}")
     assert running.ups() == [True]
     assert {event.timeframe for event in running.reader.of(CandleUpdate) if event.symbol == "BTC/USDT"} == {"1s"}
 
@@ -152,12 +153,7 @@ async def test_after_a_cut_everything_is_subscribed_again_and_trades_go_on(
 
     await until(lambda: all(running.valid(symbol) for symbol in WANTED), "valid books again")
     for symbol in WANTED:
-        await until(
-            lambda symbol=symbol: any(
-                isinstance(event, Quote) and event.symbol == symbol for event in running.reader.events[seen:]
-            ),
-            f"quotes of {symbol} again",
-        )
+        await until(running.told(Quote, symbol, seen), f"quotes of {symbol} again")
     assert (figures["cuts"], figures["reconnects"]) == (1, 1)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from uuid import uuid4
 
@@ -208,6 +209,6 @@ class TestUsers:
 
         for line in lines:
             reader = UserReader(bus_client, [line.stream])
-            await until(lambda reader=reader: reader.events, "events")
+            await until(partial(len, reader.events), "events")
             reader.task.cancel()
             assert {shard_of(event.user_id) for event in reader.events} == {shard_of(line.user_id)}
