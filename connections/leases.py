@@ -43,8 +43,10 @@ class HeldLease:
 class LeaseKeeper:
     """Gets and keeps this process's share of the leases of one kind.
 
-    ``keys`` names all work of the kind at present. ``on_gain`` and ``on_loss`` are awaited one after the other when a
-    lease is newly held or no longer held (expired under us, or let go). ``figures`` is written to the process's row.
+    ``keys`` names all work of the kind at present. ``on_gain`` is awaited when a lease is newly held: it must be quick.
+    ``on_loss`` runs on its own when one is no longer held (expired under us, or let go): however long it takes, the
+    other leases are renewed; until it has ended the key isn't given back, nor gained again. ``figures`` is written to
+    the process's row.
     """
 
     def __init__(
@@ -70,12 +72,13 @@ class LeaseKeeper:
         self._figures = figures
         self._seconds = lease_seconds or settings.CONFIG.lease_seconds
         self._clock = clock
+        self._leaving: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Renews, gains and lets go until the process is told to drain; then hands everything over and returns."""
         while not self.draining.is_set():
             await self._round()
-            await self._drop_expired()
+            self._drop_expired()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.draining.wait(), self._seconds / 4)
         await self.release_all()
@@ -87,7 +90,9 @@ class LeaseKeeper:
 
     async def release_all(self) -> None:
         """Stops the work, then gives the leases back so that others needn't wait for their end."""
-        await self._lose(list(self.held))
+        self._lose(list(self.held))
+        if self._leaving:
+            await asyncio.wait(self._leaving.values())
         try:
             await self._run_in_db(self._forget)
         except (DatabaseError, InterfaceError) as error:
@@ -103,9 +108,11 @@ class LeaseKeeper:
         if draining:
             self.draining.set()
         valid_until = started + self._seconds
-        await self._lose([key for key, lease in self.held.items() if granted.get(key) != lease.epoch])
+        self._lose([key for key, lease in self.held.items() if granted.get(key) != lease.epoch])
         await self._hand_over(surplus)
         for key, epoch in granted.items():
+            if key in self._leaving:  # ours again, while its earlier work still ends
+                continue
             lease = HeldLease(key, epoch, valid_until)
             is_new = key not in self.held
             self.held[key] = lease
@@ -113,25 +120,37 @@ class LeaseKeeper:
                 await self._on_gain(lease)
 
     async def _hand_over(self, surplus: Collection[str]) -> None:
-        """Stops the work of leases beyond our share, and only then gives them back."""
+        """Gives back leases beyond our share whose work has ended; the next round those whose work takes longer."""
         if not surplus:
             return
-        log.info("leases_handed_over", kind=self.kind, count=len(surplus))
-        await self._lose(surplus)
+        ending = [self._leaving[key] for key in surplus if key in self._leaving]
+        if ending:
+            await asyncio.wait(ending, timeout=self._seconds / 8)
+        free = [key for key in surplus if key not in self._leaving]
+        log.info("leases_handed_over", kind=self.kind, count=len(free), later=len(surplus) - len(free))
         with contextlib.suppress(DatabaseError, InterfaceError):  # else they end by themselves
-            await self._run_in_db(self._give_back, surplus)
+            await self._run_in_db(self._give_back, free)
 
-    async def _drop_expired(self) -> None:
+    def _drop_expired(self) -> None:
         now = self._clock.monotonic()
         expired = [key for key, lease in self.held.items() if now >= lease.valid_until]
         if expired:
             log.warning("leases_expired", kind=self.kind, count=len(expired))
-        await self._lose(expired)
+        self._lose(expired)
 
-    async def _lose(self, keys: Collection[str]) -> None:
+    def _lose(self, keys: Collection[str]) -> None:
         """From now on nothing may be sent for the keys; their work is ended side by side."""
-        lost = [key for key in keys if self.held.pop(key, None) is not None]
-        await asyncio.gather(*(self._on_loss(key) for key in lost))
+        for key in keys:
+            if self.held.pop(key, None) is not None:
+                self._leaving[key] = asyncio.create_task(self._leave(key), name=f"leave-{self.kind}-{key}")
+
+    async def _leave(self, key: str) -> None:
+        try:
+            await self._on_loss(key)
+        except Exception:  # the others go on; what is left of this one's work may do nothing any more
+            log.exception("lease_not_left_cleanly", kind=self.kind, key=key)
+        finally:
+            del self._leaving[key]
 
     # Below: in a database thread.
 

@@ -184,4 +184,4 @@ async def test_an_error_while_leaving_ends_neither_the_keeper_nor_the_others(clo
     await worker.keeper._round()
     await worker.keeper.release_all()
     assert set(worker.lost) == KEYS - {"3"}
-    assert not Lease.objects.filter(owner__isnull=False).exists()
+    assert not await run(Lease.objects.filter(owner__isnull=False).exists)
