@@ -8,10 +8,14 @@ from uuid import uuid4
 
 import pytest
 from django.utils import timezone
+from django_q.signing import SignedPackage
+from django_q.status import Stat, Status
 from rest_framework.test import APIClient
 
 from accounts.tenancy import SHARDS
 from connections.models import Lease, Process
+from desproject import health
+from desproject.lib.bus import sync_client
 
 
 def run_process(kind: str, pid: int = 1) -> None:
@@ -33,7 +37,7 @@ def whole(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     run_process("stream", pid=200)
     lease_shards(SHARDS)
     clusters = [SimpleNamespace(workers=[100]), SimpleNamespace(workers=[os.getpid()])]
-    monkeypatch.setattr("desproject.health.Stat.get_all", lambda: clusters)
+    monkeypatch.setattr("desproject.health._clusters", lambda: clusters)
 
 
 def ready(client: APIClient) -> tuple[int, dict[str, str]]:
@@ -70,9 +74,18 @@ def test_a_process_that_fell_silent_is_named(anonymous: APIClient, whole: None, 
 def test_trading_clusters_are_no_task_processes(
     anonymous: APIClient, whole: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("desproject.health.Stat.get_all", lambda: [SimpleNamespace(workers=[100])])
+    monkeypatch.setattr("desproject.health._clusters", lambda: [SimpleNamespace(workers=[100])])
     status, checks = ready(anonymous)
     assert (status, checks["tasks"]) == (503, "no task process runs")
+
+
+def test_clusters_are_found_by_their_sign_of_life(redis_server: str) -> None:
+    """As django-q leaves it, found without the commands that a production Redis doesn't allow."""
+    stat = Status(pid=7, cluster_id="one")
+    stat.workers = [8, 9]
+    sync_client().set(Stat.get_key("one"), SignedPackage.dumps(stat, True), ex=3)
+    sync_client().set(Stat.get_key("forged"), "not signed by us", ex=3)
+    assert [found.workers for found in health._clusters()] == [[8, 9]]
 
 
 def test_redis_away_is_named(anonymous: APIClient, whole: None, settings: Any) -> None:
