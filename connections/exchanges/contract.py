@@ -170,9 +170,12 @@ class Venue(Protocol):
 
     slug: str
     title: str
-    modes: Collection[str]
     timeframes: Sequence[str]
     capabilities: Capabilities
+
+    @property
+    def modes(self) -> Collection[str]:
+        """The modes that can be used in this process; differs with the configuration."""
 
     def gateway(self, credentials: Credentials, mode: str, network: Network) -> Gateway:
         """A gateway for one account. Raises InvalidInput for a mode that the venue doesn't have."""

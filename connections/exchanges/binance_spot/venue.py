@@ -1,5 +1,7 @@
 """Binance spot as a venue: what it can do and how to get at it."""
 
+from django.conf import settings
+
 from connections.exchanges.binance_spot.api import API, SIMULATOR
 from connections.exchanges.binance_spot.gateway import BinanceSpotGateway
 from connections.exchanges.binance_spot.market_stream import SpotMarketDialect
@@ -15,7 +17,6 @@ class BinanceSpot:
 
     slug = "binance_spot"
     title = "Binance spot"
-    modes = (*API.bases, SIMULATOR)
     timeframes = API.timeframes.all
     capabilities = Capabilities(
         post_only=True,
@@ -25,6 +26,11 @@ class BinanceSpot:
         accounts_per_user_socket=API.limits.accounts_a_socket,
         streams_per_market_socket=API.limits.streams_a_socket,
     )
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The simulator only where its address is set."""
+        return (*API.bases, SIMULATOR) if settings.CONFIG.simulator_url else tuple(API.bases)
 
     def gateway(self, credentials: Credentials, mode: str, network: Network) -> BinanceSpotGateway:
         return BinanceSpotGateway(credentials, self.public(mode, network))

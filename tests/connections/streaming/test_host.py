@@ -165,8 +165,11 @@ async def test_a_connection_that_ends_is_not_heard_any_more(
             Connection.objects.filter(pk=row.pk).update(**change)
 
     await database.run(end)
-    ups = lambda: [event.up for event in told.of(StreamTold) if event.connection_id == row.pk]  # noqa: E731
-    await until(lambda: ups()[-1] is False, "the end")
+
+    def ups() -> list[bool]:
+        return [event.up for event in told.of(StreamTold) if event.connection_id == row.pk]
+
+    await until(lambda: not ups()[-1], "the end")
 
 
 async def test_a_locked_out_user_is_not_heard(hosts: Hosts, told: UserReader, alice: User, bob: User) -> None:
@@ -287,3 +290,16 @@ async def test_an_emptied_redis_is_survived(
     seen, beats = len(market.batches), len(told.events)
 
     await until(lambda: len(market.batches) > seen + 5 and len(told.events) > beats + 2, "more of both")
+
+
+async def test_an_account_of_a_mode_that_isnt_set_up_here_hurts_nobody(
+    hosts: Hosts, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.run(bind, alice, KEY)
+    monkeypatch.setattr(settings.CONFIG, "simulator_url", "")
+    host = hosts.start()
+    for _ in range(3):
+        await host.keeper._round()
+
+    assert not host.streams
+    assert not hosts.running[host].done()

@@ -191,15 +191,15 @@ def test_malformed_market_frames_are_named(frame: str) -> None:
         MARKET.read(frame, 1)
 
 
-REPORT = {
+REPORT: dict[str, Any] = {
     "e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "cancel-1", "C": "c-1", "S": "BUY", "o": "LIMIT", "f": "GTC",
     "q": "1.00", "p": "100.00", "x": "CANCELED", "X": "CANCELED", "r": "NONE", "i": 7, "l": "0", "z": "0.25", "L": "0",
     "n": "0", "N": None, "T": 1_700_000_000_000, "t": -1, "m": False,
 }  # fmt: skip
 
 
-def user_event(subscription: int = 3, **event: Any) -> str:
-    return json.dumps({"subscriptionId": subscription, "event": event})
+def user_event(**event: Any) -> str:
+    return json.dumps({"subscriptionId": 3, "event": event})
 
 
 def test_a_cancel_report_names_the_order_not_the_cancel() -> None:
