@@ -204,8 +204,8 @@ class Installation:
         return "\n".join(f"--- {log.name}\n{_tail(log)}" for log in logs if log.exists())
 
 
-def _tail(path: Path, lines: int = 25) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+def _tail(path: Path, lines: int = 20) -> str:
+    return "\n".join(line[:1000] for line in path.read_text(errors="replace").splitlines()[-lines:])
 
 
 def database_name(url: str) -> str:
