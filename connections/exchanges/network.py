@@ -122,8 +122,11 @@ class Network:
         return found
 
     async def aclose(self) -> None:
-        """Closes every socket."""
-        self._shared.clear()
+        """Closes every socket, and what is shared and has an ``aclose``."""
+        shared, self._shared = self._shared, {}
+        for found in shared.values():
+            if (close := getattr(found, "aclose", None)) is not None:
+                await close()
         if self._session is not None:
             await self._session.close()
             self._session = None

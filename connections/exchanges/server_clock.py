@@ -7,6 +7,20 @@ from desproject.lib.clock import Clock, to_millis
 REMEASURE_SECONDS = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The exchange said ``server_ms`` somewhere between the monotonic times ``sent`` and ``received``."""
+
+    sent: float
+    received: float
+    server_ms: int
+
+    @property
+    def seconds(self) -> float:
+        """How long asking took: how wrong the sample may be."""
+        return self.received - self.sent
+
+
 @dataclass(slots=True)
 class ServerClock:
     """``skew_ms`` is how far our wall clock is behind the exchange's, for people; None before the first measurement.
@@ -20,12 +34,12 @@ class ServerClock:
     _offset_ms: float = 0.0
     _measured_at: float = 0.0
 
-    def measured(self, sent: float, received: float, server_ms: int) -> None:
-        """The exchange said ``server_ms`` somewhere between the monotonic times ``sent`` and ``received``."""
-        self._offset_ms = server_ms - received * 1000
-        self._measured_at = received
-        age = self.clock.monotonic() - (sent + received) / 2
-        self.skew_ms = server_ms + age * 1000 - to_millis(self.clock.now())
+    def measured(self, sample: Sample) -> None:
+        """Takes over a measurement."""
+        self._offset_ms = sample.server_ms - sample.received * 1000
+        self._measured_at = sample.received
+        age = self.clock.monotonic() - (sample.sent + sample.received) / 2
+        self.skew_ms = sample.server_ms + age * 1000 - to_millis(self.clock.now())
 
     @property
     def is_stale(self) -> bool:

@@ -12,11 +12,12 @@ from connections.exchanges.binance_spot.codec import Symbols, read_candles, read
 from connections.exchanges.binance_spot.refusals import DEFAULT_PAUSE, OrdersThrottled, Purpose, refusal
 from connections.exchanges.contract import DepthSnapshot
 from connections.exchanges.network import Answer, Network, Request
-from connections.exchanges.server_clock import ServerClock
+from connections.exchanges.server_clock import Sample, ServerClock
 from connections.gateways import (
     Banned,
     Candle,
     DeadlinePassed,
+    GatewayError,
     NothingHappened,
     OutcomeUnknown,
     SendDeadline,
@@ -34,6 +35,10 @@ READ_SECONDS = 10.0
 WRITE_SECONDS = 5.0
 _READ_PAUSES = (0.2, 0.6)
 _LONGEST_WAIT = 2.0
+_REREAD_SECONDS = 30.0
+# A clock measured over a slow way is measured again, so often at most.
+_CLOCK_TRIES = 3
+_QUICK_SECONDS = 0.25
 
 
 class PublicSpot:
@@ -47,28 +52,45 @@ class PublicSpot:
         self._symbols: Symbols | None = None
         self._symbols_read_at = 0.0
         self._symbols_lock = asyncio.Lock()
+        self._rereading: asyncio.Task[None] | None = None
         self._clock_lock = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        """Ends what it does beside the work."""
+        if self._rereading is not None:
+            self._rereading.cancel()
+            await asyncio.gather(self._rereading, return_exceptions=True)
 
     async def symbols(self) -> Mapping[str, SymbolRules]:
         """The filters of every traded symbol, by DES's name."""
         return (await self.symbol_table()).rules
 
     async def symbol_table(self) -> Symbols:
-        """Read once an hour, by whoever comes first; the old one serves on where a new one can't be had."""
-        async with self._symbols_lock:
-            age = self.network.clock.monotonic() - self._symbols_read_at
-            if self._symbols is not None and age < SYMBOLS_SECONDS:
-                return self._symbols
-            try:
-                query = urlencode({"showPermissionSets": "false"})
-                self._symbols = read_symbols(await self.get(API.paths.exchange_info, query))
-            except NothingHappened:
+        """Read by whoever comes first, and again each hour, beside the work: no order waits for that."""
+        if self._symbols is None:
+            async with self._symbols_lock:
                 if self._symbols is None:
-                    raise
-                log.warning("symbols_not_read_again", base=self.base)
-                return self._symbols
-            self._symbols_read_at = self.network.clock.monotonic()
-            return self._symbols
+                    await self._read_symbols()
+        elif self._is_table_old() and (self._rereading is None or self._rereading.done()):
+            self._rereading = asyncio.create_task(self._reread_symbols(), name="symbols")
+        assert self._symbols is not None  # noqa: S101  # read above, and never unset
+        return self._symbols
+
+    def _is_table_old(self) -> bool:
+        return self.network.clock.monotonic() - self._symbols_read_at >= SYMBOLS_SECONDS
+
+    async def _read_symbols(self) -> None:
+        query = urlencode({"showPermissionSets": "false"})
+        self._symbols = read_symbols(await self.get(API.paths.exchange_info, query))
+        self._symbols_read_at = self.network.clock.monotonic()
+
+    async def _reread_symbols(self) -> None:
+        """The old table serves on where a new one can't be had."""
+        try:
+            await self._read_symbols()
+        except GatewayError as error:
+            log.warning("symbols_not_read_again", base=self.base, error=error.code)
+            await asyncio.sleep(_REREAD_SECONDS)
 
     async def depth(self, symbol: str) -> DepthSnapshot:
         spelling = (await self.symbol_table()).spelling(symbol)
@@ -102,10 +124,16 @@ class PublicSpot:
         async with self._clock_lock:
             if self.clock.measured_since(asked):
                 return
-            sent = self.network.clock.monotonic()
-            server_ms = read_time(await self.get(API.paths.time))
-            self.clock.measured(sent, self.network.clock.monotonic(), server_ms)
+            samples = [await self._ask_time()]
+            while samples[-1].seconds > _QUICK_SECONDS and len(samples) < _CLOCK_TRIES:
+                samples.append(await self._ask_time())
+            self.clock.measured(min(samples, key=lambda sample: sample.seconds))
             log.info("exchange_clock_measured", base=self.base, skew_ms=round(self.clock.skew_ms or 0))
+
+    async def _ask_time(self) -> Sample:
+        sent = self.network.clock.monotonic()
+        server_ms = read_time(await self.get(API.paths.time))
+        return Sample(sent, self.network.clock.monotonic(), server_ms)
 
     async def get(self, path: str, query: str = "") -> bytes:
         """A public read, tried a few times. Raises GatewayError."""

@@ -1,5 +1,8 @@
 """The Binance spot gateway against the simulated exchange, over real HTTP."""
 
+import asyncio
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -377,6 +380,50 @@ async def test_fills_are_found_page_by_page(gateway: BinanceSpotGateway, monkeyp
     assert len(every) >= 7
     assert list(paged) == list(every) == list(old)
     assert list(recent) == [fill for fill in every if fill.executed_at >= since]
+
+
+async def test_requests_stopped_at_the_last_moment_leave_no_socket_behind(
+    gateway: BinanceSpotGateway, simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.account()
+    monkeypatch.setattr(gateway, "_window_ms", lambda _deadline: 3000)
+
+    async def stopped() -> None:
+        with pytest.raises(DeadlinePassed):
+            await gateway.place_order(market_order(), SendDeadline(SYSTEM_CLOCK.monotonic() - 1))
+
+    await asyncio.gather(*(stopped() for _ in range(5)))
+    await asyncio.sleep(0.05)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        await asyncio.gather(*(stopped() for _ in range(5)))
+    await asyncio.sleep(0.05)
+
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert simulator.spot.order_requests == 0
+
+
+async def test_an_old_symbol_table_serves_while_a_new_one_is_read(
+    gateway: BinanceSpotGateway, simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.rules("BTC/USDT")
+    monkeypatch.setattr("connections.exchanges.binance_spot.public.SYMBOLS_SECONDS", 0.0)
+    strike(simulator, "delay", path="/api/v3/exchangeInfo", seconds=5)
+
+    async with asyncio.timeout(2):
+        assert (await gateway.place_order(market_order(), deadline())).status is ReportStatus.FILLED
+    assert simulator.spot.requests["GET /api/v3/exchangeInfo"] == 2
+
+
+async def test_a_slowly_measured_clock_is_measured_again(
+    gateway: BinanceSpotGateway, simulator: SimulatorServer
+) -> None:
+    strike(simulator, "delay", path="/api/v3/time", seconds=0.4, count=1)
+
+    await gateway.place_order(market_order(), deadline())
+
+    assert simulator.spot.requests["GET /api/v3/time"] == 2
+    assert abs(public_of(gateway).clock.now_ms() - time.time() * 1000) < 250
 
 
 def test_a_gateway_never_shows_its_key() -> None:
