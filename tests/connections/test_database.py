@@ -70,5 +70,5 @@ async def test_a_connection_that_the_server_cut_is_replaced_before_the_next_job(
     await threads.run(ask)
     await threads.run(cut)
     assert await threads.run(ask) == (1,)
-    await threads.run(connection.close)
+    await threads.run(lambda: connection.close())
     threads.close()
