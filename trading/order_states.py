@@ -24,6 +24,8 @@ TERMINAL = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
 OPEN = frozenset(_S) - TERMINAL
 # At the exchange, as far as we know.
 WORKING = frozenset({_S.SUBMITTED, _S.PARTIALLY_FILLED})
+# Committed to be sent, and nothing heard of them yet.
+UNANSWERED = frozenset({_S.PENDING, _S.UNKNOWN})
 
 MOVES: dict[OrderStatus, frozenset[OrderStatus]] = {
     # denied by risk: rejected; cancelled before it was ever sent

@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from connections.database import run as run_in_db
-from connections.models import Lease
+from connections.models import Connection, Lease
 from desproject.lib.clock import SYSTEM_CLOCK
 from risk.models import KillLevel, KillSwitch, RiskMetrics
 from trading.engine import failpoints
@@ -174,7 +174,15 @@ class Committer:
             return
         self.figures["commit_retries"] += 1
         for entry in group:
+            _unnumber(entry.writes.creates)
             await self._write([entry])
+
+
+def _unnumber(rows: Iterable[models.Model]) -> None:
+    """Takes off the numbers of the transaction that was rolled back: others may have got them meanwhile."""
+    for row in rows:
+        if isinstance(row._meta.pk, models.AutoField):
+            row.pk = None
 
 
 def _fail(group: Iterable[_Waiting], error: Exception) -> None:
@@ -220,21 +228,30 @@ def _fenced(sets: Sequence[WriteSet]) -> dict[int, CommitRefused]:
 
 
 def _killed(sets: Sequence[WriteSet]) -> dict[int, CommitRefused]:
-    """Intents under a kill switch. Pressing one locks the user's row: it waits for us, or we see it."""
+    """Intents under a kill switch, of a deactivated user, for a deleted connection. Pressing a switch locks the user's
+    row: it waits for us, or we see it."""
     users = sorted({writes.user_id for writes in sets if writes.intent})
     if not users:
         return {}
-    list(_locked_shared(User.objects.filter(pk__in=users).order_by("pk").values_list("pk")))
+    rows = User.objects.filter(pk__in=users).order_by("pk").values_list("pk", "is_active", "is_deleted")
+    barred = {pk for pk, is_active, is_deleted in _locked_shared(rows) if is_deleted or not is_active}
+    connections = {writes.intent.connection_id for writes in sets if writes.intent}
     with everyone():
+        gone = set(Connection.objects.filter(pk__in=connections, is_deleted=True).values_list("pk", flat=True))
         active = list(
             KillSwitch.objects.filter(lifted_at__isnull=True).filter(
                 models.Q(user__in=users) | models.Q(level=KillLevel.SYSTEM)
             )
         )
+
+    def stopped(scope: Scope) -> bool:
+        by_switch = any(scope.hit_by(switch) for switch in active)
+        return by_switch or scope.user_id in barred or scope.connection_id in gone
+
     return {
-        index: Killed("kill switch")
+        index: Killed("kill switch, deactivated user or deleted connection")
         for index, writes in enumerate(sets)
-        if writes.intent and any(writes.intent.hit_by(switch) for switch in active)
+        if writes.intent and stopped(writes.intent)
     }
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from accounts.tenancy import tenant_scope
 from audit.record import entry
 from connections.database import run as run_in_db
-from connections.gateways import OrderType, Side, SymbolRules, TimeInForce
+from connections.gateways import NothingHappened, OrderType, Side, SymbolRules, TimeInForce
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO, plain, settle
 from risk.engine import Denial, Intent, RiskState, evaluate
@@ -84,31 +84,45 @@ async def on_signal(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
     if instance is None or instance.status != InstanceStatus.RUNNING:
         return
     account = tenant.state.accounts.get(instance.connection_id)
-    if account is None or tenant.state.busy_instance(instance.pk):
+    if account is None:
         return
-    if not account.is_known:
-        _decide_later(desk, tenant, candidate)
+    if tenant.state.busy_instance(instance.pk):
+        if candidate.action != ENTER:
+            _decide_later(desk, tenant, candidate)
+        return
+    if not account.is_known and _decide_later(desk, tenant, candidate):
         return
     signal = _signal(tenant, instance, candidate, desk.clock.now())
     try:
+        if not account.is_known:
+            raise NotReady("the account's state couldn't be read from the exchange in time")
         plan = await _plan_for_signal(desk, tenant, account, instance, signal)
     except DomainError as error:
-        await _deny_signal(desk, tenant, signal, error.code.lower(), error.message)
+        passes = isinstance(error, NotReady | NothingHappened)
+        if not (passes and _decide_later(desk, tenant, candidate)):
+            await _deny_signal(desk, tenant, signal, error.code.lower(), error.message)
         return
     if plan is not None:
         desk.figures["signals"] += 1
         await _place(desk, tenant, plan)
 
 
-def _decide_later(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
-    """Right after a take-over the account isn't known yet, and an exit comes only once: it waits, for a while."""
+def _decide_later(desk: Desk, tenant: Tenant, candidate: Candidate) -> bool:
+    """An exit comes only once, but the account may not be known yet (right after a take-over), the entry not be
+    finished, the exchange silent: it waits, for a while. False when it has waited long enough."""
     age = desk.clock.now().timestamp() - candidate.observed_ns / 1e9
-    if age < settings.CONFIG.order_timeout_seconds:
+    if age >= settings.CONFIG.order_timeout_seconds:
+        return False
+    key = (candidate.instance_id, candidate.event_key)
+    if key not in tenant.state.deferred:
+        tenant.state.deferred.add(key)
         desk.spawn(_again(desk, tenant, candidate), f"signal-{candidate.instance_id}")
+    return True
 
 
 async def _again(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
     await asyncio.sleep(_PAUSE_SECONDS)
+    tenant.state.deferred.discard((candidate.instance_id, candidate.event_key))
     tenant.post(partial(on_signal, desk, tenant, candidate))
 
 
@@ -119,12 +133,15 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
         return
     account = tenant.state.accounts.get(order.connection_id)
     if account is None:
-        return
+        if order.connection.is_deleted:  # just before the order came
+            gone = Account(order.connection)
+            await _deny_order(desk, tenant, gone, order, "CONNECTION_DELETED", "the connection was deleted")
+        return  # else it is so new that the next look finds it
     try:
         plan = await _plan_for_order(desk, tenant, account, order)
         if not (account.is_known if plan.is_exit else account.entries_open):
             raise NotReady("the account's state is being read from the exchange")
-    except NotReady as error:
+    except (NotReady, NothingHappened) as error:
         # The row stays as it is: the sweep comes back to it.
         if desk.clock.now() - order.created_at > timedelta(seconds=settings.CONFIG.order_timeout_seconds):
             await _deny_order(desk, tenant, account, order, error.code, error.message)
@@ -135,18 +152,23 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
         await _place(desk, tenant, plan)
 
 
-async def flatten(desk: Desk, tenant: Tenant, account: Account, symbol: str, quantity: Decimal) -> None:
-    """Sells what is held of a symbol at market, under a kill switch too."""
+async def flatten(
+    desk: Desk, tenant: Tenant, account: Account, symbol: str, held: Decimal, instance: StrategyInstance | None = None
+) -> None:
+    """Sells what is held of a symbol at market, under a kill switch too. Dust stays."""
     rules = await desk.symbol_rules(tenant, account, symbol)
     price = _price(desk, account, symbol, Side.SELL)
-    rounded, _ = round_order(rules, Side.SELL, OrderType.MARKET, quantity, None, reference_price=price)
-    order = _order(tenant, account, symbol, Side.SELL, rounded)
+    quantity = sellable(rules, held, price)
+    if not quantity:
+        return
+    order = _order(tenant, account, symbol, Side.SELL, quantity, instance=instance)
     await _place(desk, tenant, _Plan(account, order, rules, price, is_exit=True, flattens=True))
 
 
 def _read_new(user_id: UUID, order_id: UUID) -> Order | None:
     with tenant_scope(user_id):
-        order: Order | None = Order.objects.filter(pk=order_id, status=OrderStatus.NEW).first()
+        rows = Order.objects.filter(pk=order_id, status=OrderStatus.NEW).select_related("connection")
+        order: Order | None = rows.first()
         return order
 
 
@@ -246,11 +268,12 @@ async def _place(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
         log.info("signal_already_decided", event_key=plan.signal.event_key if plan.signal else "")
         return
     tenant.state.remember(live)
+    sends = sending.send(desk, tenant, plan.account, live, deadline, flattens=plan.flattens)
+    desk.spawn(sends, f"send-{live.order.pk}")
     desk.figures["orders"] += 1
     if plan.signal is not None:
         news.tell_signal(desk, plan.signal)
     news.tell_order(desk, live)
-    desk.spawn(sending.send(desk, tenant, plan.account, live, deadline), f"send-{live.order.pk}")
 
 
 def _intent(plan: _Plan) -> Intent:

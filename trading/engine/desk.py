@@ -10,15 +10,16 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from connections.pool import GatewayPool
 from django.conf import settings
 
 from connections.events import Quote
 from connections.gateways import Gateway, Side, SymbolRules
 from connections.leases import LeaseKeeper
+from connections.pool import GatewayPool
 from desproject.lib.clock import Clock
 from risk.engine import RiskRule
 from trading.engine.committer import Committer, Fenced
+from trading.engine.send_slots import SendSlots
 from trading.engine.state import Account
 from trading.engine.tenant import Tenant
 from trading.push import push
@@ -37,11 +38,13 @@ class Desk:
     pool: GatewayPool
     keeper: LeaseKeeper
     rules: Sequence[RiskRule]
-    sends: asyncio.Semaphore
+    sends: SendSlots
     quotes: dict[tuple[str, str], Quote] = field(default_factory=dict)
     figures: Counter[str] = field(default_factory=Counter)
     # Orders that a task of ours is sending or asking for.
     in_flight: set[UUID] = field(default_factory=set)
+    # Orders whose fills are being fetched, connections that are catching up.
+    fetching: set[UUID] = field(default_factory=set)
     catching_up: set[UUID] = field(default_factory=set)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     news: "asyncio.Queue[tuple[UUID, str, dict[str, Any]]]" = field(

@@ -3,21 +3,21 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+import msgspec
 import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from accounts.models import User
-from accounts.tenancy import SHARDS, everyone, shard_of
+from accounts.tenancy import SHARDS, shard_of
+from connections.database import DatabaseThreads
 from connections.database import run as run_in_db
 from connections.events import decode_user, user_stream
 from connections.leases import HeldLease, LeaseKeeper
-from connections.models import Connection
 from connections.pool import GatewayPool
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
@@ -26,6 +26,7 @@ from trading.engine import state, user_events, wishes
 from trading.engine.committer import Committer
 from trading.engine.desk import Desk
 from trading.engine.market import Market
+from trading.engine.send_slots import SendSlots
 from trading.engine.tenant import Tenant
 from trading.engine_count import SHARD
 
@@ -38,6 +39,12 @@ _WATCH_SECONDS = 0.5
 # A row's stamp is older than its commit: a sweep looks back behind the one before.
 _SWEEP_OVERLAP = timedelta(seconds=5)
 _BARS_SECONDS = 1.0
+# A part of the engine that failed starts again after this.
+_RESTART_SECONDS = 0.5
+# A Redis that doesn't answer (frozen, half-open socket) is asked anew.
+_PATIENCE = 5.0
+# How long an ending engine waits for answers of exchanges; what it doesn't hear any more its heir asks for.
+_END_SECONDS = 10.0
 
 
 class Engine:
@@ -49,47 +56,61 @@ class Engine:
         self._sweep_now = asyncio.Event()
         self._swept_at = clock.now()
         self._redis = bus.connect()
+        # A thread of its own: leases are renewed in time however many jobs wait for the other threads.
+        self._lease_thread = DatabaseThreads(1)
         keeper = LeaseKeeper(
             SHARD,
             lambda: _ALL_SHARDS,
-            run_in_db,
+            self._lease_thread.run,
             on_gain=self._on_gain,
             on_loss=self._on_loss,
             figures=self._figures,
             clock=clock,
         )
-        self.desk = Desk(
-            clock, Committer(), GatewayPool(), keeper, rules(), asyncio.Semaphore(settings.CONFIG.engine_sends)
-        )
+        self.desk = Desk(clock, Committer(), GatewayPool(), keeper, rules(), SendSlots(settings.CONFIG.engine_sends))
         self.market = Market(self.desk, self._redis, self.tenants)
 
     async def run(self) -> None:
         """Works, then hands over: sends under way are waited for, then the leases are given back."""
         parent = os.getppid()
         background = [
-            asyncio.create_task(work, name=name)
-            for name, work in (
-                ("committer", self.desk.committer.run()),
-                ("news", self.desk.run_news()),
-                ("market", self.market.run()),
-                ("user-events", self._read_user_events()),
-                ("wakes", self._listen()),
-                ("sweep", self._sweep()),
-                ("bars", self._store_bars()),
-                ("orphan-watch", self._watch_parent(parent)),
+            asyncio.create_task(self._keep_running(name, part), name=name)
+            for name, part in (
+                ("committer", self.desk.committer.run),
+                ("news", self.desk.run_news),
+                ("market", self.market.run),
+                ("user-events", self._read_user_events),
+                ("wakes", self._listen),
+                ("sweep", self._sweep),
+                ("bars", self._store_bars),
+                ("orphan-watch", partial(self._watch_parent, parent)),
             )
         ]
         log.info("engine_started", owner=str(self.desk.keeper.owner))
         try:
             await self.desk.keeper.run()
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, *self.desk.tasks, return_exceptions=True)
+            for tenant in self.tenants.values():
+                tenant.abandon()  # none is left, unless the keeper failed: then nothing may wait for them for ever
+            await _ended(background, 0)
+            await _ended(self.desk.tasks, _END_SECONDS)
             await self.market.bars.write()
             await self.desk.pool.aclose()
             await self._redis.aclose()
+            self._lease_thread.close()
             log.info("engine_ended", owner=str(self.desk.keeper.owner))
+
+    async def _keep_running(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        """No part of the engine ends unnoticed: one that raises is logged, counted and started again."""
+        while True:
+            try:
+                await part()
+            except Exception:  # whatever it was, the other parts need this one
+                self.desk.figures["part_failures"] += 1
+                log.exception("engine_part_failed", part=name)
+            else:
+                return
+            await asyncio.sleep(_RESTART_SECONDS)
 
     def _figures(self) -> dict[str, int]:
         return {
@@ -104,16 +125,21 @@ class Engine:
     # Shards come and go.
 
     async def _on_gain(self, lease: HeldLease) -> None:
-        """The sweep loads the tenants: renewing leases must not wait for that."""
-        await self._start_reading(int(lease.key))
+        """The sweep loads the tenants and the reader finds its stream: renewing leases must not wait for that."""
         self._sweep_now.set()
 
-    async def _load(self, user_id: UUID, lease: HeldLease) -> Tenant:
+    async def _load(self, user_id: UUID, lease: HeldLease) -> None:
+        if (old := self.tenants.get(user_id)) is not None:
+            old.abandon()
         loaded = await run_in_db(state.load, user_id, self.desk.clock)
+        if not self.desk.keeper.still_valid(lease.key, lease.epoch):
+            return  # lost meanwhile: its loss was handled before there was anything to close
         tenant = Tenant(loaded, int(lease.key), lease.epoch, self._reload)
         self.tenants[user_id] = tenant
-        tenant.post(partial(wishes.look, self.desk, tenant))
-        return tenant
+        self._look(tenant)
+
+    def _look(self, tenant: Tenant) -> None:
+        tenant.post(partial(wishes.look, self.desk, tenant), key="look")
 
     async def _reload(self, user_id: UUID) -> state.TenantState:
         return await run_in_db(state.load, user_id, self.desk.clock)
@@ -151,8 +177,12 @@ class Engine:
         async with self._redis.pubsub() as subscription:
             await subscription.subscribe(bus.WAKE_CHANNEL)
             async for message in subscription.listen():
-                if message["type"] == "message":
+                if message["type"] != "message":
+                    continue
+                try:
                     yield bus.decode_wake(message["data"])
+                except msgspec.MsgspecError:
+                    log.warning("wake_undecodable")
 
     async def _on_wake(self, wake: bus.Wake) -> None:
         lease = self.desk.keeper.held.get(str(wake.shard))
@@ -161,8 +191,10 @@ class Engine:
         tenant = self.tenants.get(wake.user_id)
         if tenant is None:
             self._sweep_now.set()
+        elif wake.what == "kill":  # overtakes all that waits
+            tenant.post(partial(wishes.look, self.desk, tenant), key="kill", first=True)
         else:
-            tenant.post(partial(wishes.look, self.desk, tenant))
+            self._look(tenant)
 
     async def _sweep(self) -> None:
         """Looks after what no hint led to: waiting rows, orders without an answer, accounts, tenants."""
@@ -177,20 +209,28 @@ class Engine:
 
     async def _sweep_once(self) -> None:
         started = self.desk.clock.now()
-        changed = await run_in_db(wishes.users_with_wishes, self._swept_at - _SWEEP_OVERLAP)
+        news = await run_in_db(wishes.read_news, self._swept_at - _SWEEP_OVERLAP)
+        for user_id in news.owners | self.tenants.keys():
+            try:
+                await self._look_after(user_id, news)
+            except Exception as error:  # noqa: BLE001  # one tenant's trouble isn't the others'
+                log.warning("tenant_not_looked_after", user_id=str(user_id), error=str(error))
         self._swept_at = started
-        for tenant in list(self.tenants.values()):
-            lease = self.desk.keeper.held.get(str(tenant.shard))
-            if lease is not None and (tenant.closed or tenant.epoch != lease.epoch):
-                await self._load(tenant.user_id, lease)
-            elif tenant.user_id in changed or tenant.state.switches:
-                tenant.post(partial(wishes.look, self.desk, tenant))
-            else:
-                wishes.chase(self.desk, tenant)
-        for user_id in await run_in_db(_active_users):
-            lease = self.desk.keeper.held.get(str(shard_of(user_id)))
-            if lease is not None and user_id not in self.tenants:
-                await self._load(user_id, lease)
+
+    async def _look_after(self, user_id: UUID, news: wishes.News) -> None:
+        lease = self.desk.keeper.held.get(str(shard_of(user_id)))
+        if lease is None:
+            return
+        tenant = self.tenants.get(user_id)
+        if tenant is None or tenant.closed or tenant.epoch != lease.epoch:
+            await self._load(user_id, lease)
+            return
+        if lost := news.unanswered.get(user_id, set()) - tenant.state.orders.keys():
+            tenant.post(partial(wishes.adopt, tenant, lost), key="adopt")
+        if news.is_about(user_id) or tenant.state.switches or tenant.state.is_barred != (user_id in news.barred):
+            self._look(tenant)
+        else:
+            wishes.chase(self.desk, tenant)
 
     async def _store_bars(self) -> None:
         while True:
@@ -206,23 +246,22 @@ class Engine:
 
     # User events.
 
-    async def _start_reading(self, shard: int) -> None:
+    async def _follow_shards(self) -> None:
         """From the newest entry on: everything older is asked for by REST when the tenants are loaded."""
-        stream = user_stream(shard)
-        newest = None
-        with contextlib.suppress(RedisError, OSError):
+        held = {user_stream(int(key)) for key in self.desk.keeper.held}
+        for stream in self._positions.keys() - held:
+            del self._positions[stream]
+        for stream in held - self._positions.keys():
             newest = await self._redis.xrevrange(stream, count=1)
-        self._positions[stream] = newest[0][0].decode() if newest else "0"
+            self._positions[stream] = newest[0][0].decode() if newest else "0"
 
     async def _read_user_events(self) -> None:
         trimmed_at = self.desk.clock.monotonic()
         while True:
-            if not self._positions:
-                await asyncio.sleep(0.1)
-                continue
             try:
-                async for _, _, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
-                    self._dispatch(payload)
+                async with asyncio.timeout(_PATIENCE):
+                    await self._follow_shards()
+                    await self._read_once()
             except (RedisError, OSError) as error:
                 log.warning("user_events_unreadable", error=str(error))
                 await asyncio.sleep(0.2)
@@ -230,8 +269,27 @@ class Engine:
                 trimmed_at = self.desk.clock.monotonic()
                 await self._trim()
 
+    async def _read_once(self) -> None:
+        if not self._positions:
+            await asyncio.sleep(0.1)
+            return
+        positions = dict(self._positions)
+        try:
+            async for stream, _, payload in bus.read(self._redis, positions, block_ms=_BLOCK_MS):
+                if stream in self._positions:  # else the shard was lost meanwhile
+                    self._dispatch(payload)
+        finally:
+            for stream in self._positions.keys() & positions.keys():
+                self._positions[stream] = positions[stream]
+
     def _dispatch(self, payload: bytes) -> None:
-        event = decode_user(payload)
+        try:
+            event = decode_user(payload)
+        except msgspec.MsgspecError as error:
+            # The next one of the account shows a gap, and the exchange is asked.
+            self.desk.figures["undecodable"] += 1
+            log.error("user_event_undecodable", error=str(error))
+            return
         self.desk.figures["user_events"] += 1
         tenant = self.tenants.get(event.user_id)
         if tenant is not None:
@@ -240,13 +298,17 @@ class Engine:
     async def _trim(self) -> None:
         """Drops what was read; what of it is lost with this process is asked for by REST at the take-over."""
         with contextlib.suppress(RedisError, OSError):
-            for stream, position in list(self._positions.items()):
-                if position != "0":
-                    await self._redis.xtrim(stream, minid=position)
+            async with asyncio.timeout(_PATIENCE):
+                for stream, position in list(self._positions.items()):
+                    if position != "0":
+                        await self._redis.xtrim(stream, minid=position)
 
 
-def _active_users() -> list[UUID]:
-    """Users who have something to trade with."""
-    with everyone():
-        owners = Connection.objects.filter(is_deleted=False).values("user")
-        return list(User.objects.filter(pk__in=owners, is_deleted=False).values_list("pk", flat=True))
+async def _ended(tasks: Collection["asyncio.Task[None]"], seconds: float) -> None:
+    """Returns when all have ended; those that take longer are cancelled."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(list(tasks), timeout=seconds)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)

@@ -107,7 +107,9 @@ class Market:
 
     async def run(self) -> None:
         """Works until cancelled."""
-        await asyncio.gather(self._read(), self._tick())
+        async with asyncio.TaskGroup() as parts:  # one that fails ends the other: both are started again together
+            parts.create_task(self._read())
+            parts.create_task(self._tick())
 
     # Who looks at what.
 

@@ -1,7 +1,7 @@
 """From a committed attempt to the exchange and back: sent once, before its deadline, and asked for when in doubt."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,6 @@ from django.conf import settings
 from accounts.tenancy import tenant_scope
 from connections.database import run as run_in_db
 from connections.gateways import (
-    DeadlinePassed,
     Gateway,
     GatewayError,
     KeyRefused,
@@ -25,12 +24,16 @@ from connections.gateways import (
     OutcomeUnknown,
     SendDeadline,
     Side,
+    SymbolRules,
     TimeInForce,
     UnknownOrder,
 )
+from desproject.lib.errors import DomainError
+from desproject.lib.money import ZERO
 from trading.engine import booking, failpoints, news
+from trading.engine.committer import Killed, Scope
 from trading.engine.desk import Desk
-from trading.engine.state import Account, LiveOrder, changed
+from trading.engine.state import Account, LiveOrder, changed, read_metrics
 from trading.engine.tenant import Tenant
 from trading.models import Order, OrderAttempt
 from trading.order_states import OrderStatus
@@ -39,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 _MAX_ATTEMPTS = 5
 _FIRST_RETRY = 0.5
+# After the deadline, for the answer; then its slot is given to the next order and the exchange is asked.
+_ANSWER_SECONDS = 6.0
 # The exchange must deny an id this often, after the deadline, before we believe that it never arrived.
 _DENIALS_NEEDED = 2
 _ASK_PAUSES = (0.1, 0.3, 0.5, 1.0, 2.0)
@@ -72,15 +77,23 @@ def request_of(order: Order, client_order_id: str) -> OrderRequest:
     )
 
 
-async def send(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, deadline: float) -> None:
-    """Sends the newest attempt once and posts what came of it; never raises."""
+async def send(
+    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, deadline: float, *, flattens: bool = False
+) -> None:
+    """Sends the newest attempt once and posts what came of it; never raises. Under a kill switch that was pressed
+    after the commit nothing is sent any more, unless the order flattens."""
     assert live.attempt is not None  # noqa: S101  # an order is sent only with an attempt
     order_id, client_order_id = live.order.pk, live.attempt.client_order_id
     request = request_of(live.order, client_order_id)
+    instance_id = live.order.instance_id
+
+    def stopped() -> bool:
+        return not flattens and bool(tenant.state.killed(account.connection.pk, instance_id))
+
     desk.in_flight.add(order_id)
     started = desk.clock.monotonic()
     try:
-        outcome = await _call(desk, tenant, account, request, deadline)
+        outcome = await _call(desk, tenant, account, request, deadline, stopped)
     finally:
         desk.in_flight.discard(order_id)
     latency_ms = (desk.clock.monotonic() - started) * 1000
@@ -88,9 +101,14 @@ async def send(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, de
 
 
 async def _call(
-    desk: Desk, tenant: Tenant, account: Account, request: OrderRequest, deadline: float
+    desk: Desk,
+    tenant: Tenant,
+    account: Account,
+    request: OrderRequest,
+    deadline: float,
+    stopped: Callable[[], bool],
 ) -> OrderReport | GatewayError:
-    async with desk.sends:
+    async with desk.sends.slot(account.connection.pk):
         failpoints.reach("before_send")
         try:
             gateway = await desk.gateway(tenant, account)
@@ -99,8 +117,12 @@ async def _call(
         except Exception as error:  # noqa: BLE001  # nothing was sent, whatever it was
             log.warning("gateway_unavailable", connection_id=str(account.connection.pk), error=str(error))
             return NothingHappened("the connection could not be opened")
+        if stopped():
+            return NothingHappened("a kill switch was pressed before the order was sent")
         try:
-            report = await gateway.place_order(request, SendDeadline(deadline))
+            # Past the deadline nothing is written: what takes longer is an answer that doesn't come.
+            async with asyncio.timeout(max(deadline - desk.clock.monotonic(), 0) + _ANSWER_SECONDS):
+                report = await gateway.place_order(request, SendDeadline(deadline))
         except GatewayError as error:
             return error
         except Exception as error:  # it may have been sent: the exchange must be asked
@@ -127,7 +149,7 @@ async def _on_outcome(
         await book_report(desk, tenant, account, live, outcome, cause="answer", result=("accepted", latency_ms, ""))
         return
     desk.figures["send_errors"] += 1
-    result = (_OUTCOMES.get(type(outcome), "unknown"), latency_ms, outcome.message)
+    result = (_outcome_of(outcome), latency_ms, outcome.message)
     if isinstance(outcome, OrderRejected):
         await _move(
             desk,
@@ -151,13 +173,19 @@ async def _on_outcome(
         ask_for(desk, tenant, account, live)
 
 
-_OUTCOMES: dict[type[GatewayError], str] = {
-    OrderRejected: "rejected",
-    KeyRefused: "rejected",
-    DeadlinePassed: "not_sent",
-}
+def _outcome_of(error: GatewayError) -> str:
+    if isinstance(error, OrderRejected | KeyRefused):
+        return "rejected"
+    return "not_sent" if isinstance(error, NothingHappened) else "unknown"
 
+
+# (outcome, latency in milliseconds, error)
 Result = tuple[str, float, str]
+_RESULT_FIELDS = ("outcome", "latency_ms", "error")
+
+
+def _with_result(row: OrderAttempt, result: Result) -> OrderAttempt:
+    return changed(row, outcome=result[0], latency_ms=result[1], error=result[2][:300])
 
 
 async def _move(
@@ -191,14 +219,30 @@ async def book_report(
     result: Result | None = None,
 ) -> None:
     """Books a report of the exchange; fetches fills that it says exist but didn't tell."""
-    rules = await desk.symbol_rules(tenant, account, live.order.symbol)
+    await _read_metrics(tenant, account, report)
+    rules = account.rules.get(live.order.symbol) or _assets_of(live.order.symbol)
     change = booking.book(tenant.state, account, live, report, rules, cause=cause, now=desk.clock.now())
     if not change.is_empty:
         failpoints.reach("before_booking")
         await _commit_booking(desk, tenant, change, result)
         failpoints.reach("after_booking")
     if live.order.reported_quantity > live.order.filled_quantity:
-        desk.spawn(_fetch_fills(desk, tenant, account, live), f"fills-{live.order.pk}")
+        _want_fills(desk, tenant, live.order.pk)
+
+
+async def _read_metrics(tenant: Tenant, account: Account, report: OrderReport) -> None:
+    """A fill of an earlier day (told late, over midnight or after a restart) adds to that day's stored figures."""
+    days = {fill.executed_at.date() for fill in report.fills} - account.metric_days
+    if days:
+        for row in await run_in_db(read_metrics, tenant.user_id, account.connection.pk, days):
+            account.metrics[row.date, row.quote_asset] = row
+        account.metric_days |= days
+
+
+def _assets_of(symbol: str) -> SymbolRules:
+    """All that booking needs: it must not wait for an exchange, nor for a symbol that isn't traded any more."""
+    base, _, quote = symbol.partition(":")[0].partition("/")
+    return SymbolRules(symbol, base, quote, ZERO, ZERO, ZERO, ZERO, ZERO)
 
 
 async def _commit_booking(desk: Desk, tenant: Tenant, change: booking.Booking, result: Result | None) -> None:
@@ -206,8 +250,8 @@ async def _commit_booking(desk: Desk, tenant: Tenant, change: booking.Booking, r
     change.write(writes)
     attempt_row = change.live.attempt
     if result is not None and attempt_row is not None:
-        attempt_row = changed(attempt_row, outcome=result[0], latency_ms=result[1], error=result[2][:300])
-        writes.update(attempt_row, "outcome", "latency_ms", "error")
+        attempt_row = _with_result(attempt_row, result)
+        writes.update(attempt_row, *_RESULT_FIELDS)
     await desk.committer.commit(writes)
     change.live.attempt = attempt_row
     change.apply(tenant.state)
@@ -215,19 +259,31 @@ async def _commit_booking(desk: Desk, tenant: Tenant, change: booking.Booking, r
     news.tell_booking(desk, tenant.state, change)
 
 
-async def _fetch_fills(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> None:
+def _want_fills(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+    """Starts fetching an order's fills, unless somebody already does."""
+    if order_id not in desk.fetching:
+        desk.fetching.add(order_id)
+        desk.spawn(_fetch_fills(desk, tenant, order_id), f"fills-{order_id}")
+
+
+async def _fetch_fills(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
     """Asks for an order's fills after a moment in which the stream may still tell them."""
-    await asyncio.sleep(_FIRST_RETRY)
-    if live.is_whole or live.order.reported_quantity <= live.order.filled_quantity:
-        return
     try:
-        gateway = await desk.gateway(tenant, account)
-        report = await whole_report(gateway, live.order, live.order.client_order_id)
-    except GatewayError as error:
-        log.warning("fills_not_fetched", order_id=str(live.order.pk), error=error.code)
-        account.entries_open = False  # the catch-up asks again
-        return
-    tenant.post(partial(_on_report, desk, tenant, live.order.pk, report, "catch_up"))
+        await asyncio.sleep(_FIRST_RETRY)
+        live = tenant.state.orders.get(order_id)
+        account = tenant.state.accounts.get(live.order.connection_id) if live else None
+        if live is None or account is None or live.order.reported_quantity <= live.order.filled_quantity:
+            return
+        try:
+            gateway = await desk.gateway(tenant, account)
+            report = await whole_report(gateway, live.order, live.order.client_order_id)
+        except DomainError as error:
+            log.warning("fills_not_fetched", order_id=str(order_id), error=error.code)
+            account.missed_events()  # the catch-up asks again
+            return
+    finally:
+        desk.fetching.discard(order_id)
+    tenant.post(partial(_on_report, desk, tenant, order_id, report, "catch_up"))
 
 
 async def whole_report(gateway: Gateway, order: Order, client_order_id: str) -> OrderReport:
@@ -255,39 +311,51 @@ async def _retry_later(
     desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, error: NothingHappened, result: Result
 ) -> None:
     """The exchange did nothing: a new attempt later, under a new id, while the order is young enough."""
+    if live.order.status != OrderStatus.PENDING:
+        return
     number = live.attempt.number if live.attempt else 0
     pause = max(error.retry_after or 0, _FIRST_RETRY * number)
     age = (desk.clock.now() - live.order.created_at).total_seconds()
-    if number >= _MAX_ATTEMPTS or age + pause > settings.CONFIG.order_timeout_seconds:
+    if killed := tenant.state.killed(account.connection.pk, live.order.instance_id):
+        await _end_killed(desk, tenant, account, live, killed, result)
+    elif number >= _MAX_ATTEMPTS or age + pause > settings.CONFIG.order_timeout_seconds:
         await _move(desk, tenant, account, live, OrderStatus.REJECTED, "not_sent", error.code, error.message, result)
-        return
-    desk.in_flight.add(live.order.pk)
-    desk.spawn(_attempt_after(desk, tenant, live.order.pk, pause), f"retry-{live.order.pk}")
+    else:
+        desk.in_flight.add(live.order.pk)
+        desk.spawn(_attempt_after(desk, tenant, live.order.pk, pause, result), f"retry-{live.order.pk}")
 
 
-async def _attempt_after(desk: Desk, tenant: Tenant, order_id: UUID, pause: float) -> None:
+async def _end_killed(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, why: str, result: Result) -> None:
+    await _move(desk, tenant, account, live, OrderStatus.REJECTED, "killed", "RISK_KILL_SWITCH", why, result)
+
+
+async def _attempt_after(desk: Desk, tenant: Tenant, order_id: UUID, pause: float, result: Result) -> None:
     try:
         await asyncio.sleep(pause)
     finally:
         desk.in_flight.discard(order_id)
-    tenant.post(partial(_next_attempt, desk, tenant, order_id))
+    tenant.post(partial(_next_attempt, desk, tenant, order_id, result))
 
 
-async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID, result: Result) -> None:
+    """Commits a new attempt, under the same checks as the first, with what came of the one before."""
     live = tenant.state.orders.get(order_id)
     account = tenant.state.accounts.get(live.order.connection_id) if live else None
     if live is None or account is None or live.attempt is None or live.order.status != OrderStatus.PENDING:
-        return
-    if killed := tenant.state.killed(account.connection.pk, live.order.instance_id):
-        await _move(desk, tenant, account, live, OrderStatus.REJECTED, "killed", "RISK_KILL_SWITCH", killed)
         return
     deadline, deadline_at = desk.send_deadline(tenant.shard)
     again = attempt(tenant, live.order, live.attempt.number + 1, deadline_at)
     order = changed(live.order, client_order_id=again.client_order_id)
     writes = tenant.write_set()
+    writes.intent = Scope(tenant.user_id, account.connection.pk, order.instance_id)
+    writes.update(_with_result(live.attempt, result), *_RESULT_FIELDS)
     writes.create(again)
     writes.update(order, "client_order_id")
-    await desk.committer.commit(writes)
+    try:
+        await desk.committer.commit(writes)
+    except Killed as error:
+        await _end_killed(desk, tenant, account, live, str(error), result)
+        return
     live.order, live.attempt = order, again
     tenant.state.remember(live)
     desk.spawn(send(desk, tenant, account, live, deadline), f"send-{order_id}")
@@ -311,7 +379,7 @@ async def _ask(desk: Desk, tenant: Tenant, account: Account, order_id: UUID) -> 
             may_still_arrive = _is_before_end(desk, attempts)
             try:
                 report = await _find(desk, tenant, account, order_id, attempts)
-            except GatewayError as error:
+            except DomainError as error:
                 log.info("ask_failed", order_id=str(order_id), error=error.code)
                 continue
             if report is not None:
@@ -344,8 +412,10 @@ async def _find(
     desk: Desk, tenant: Tenant, account: Account, order_id: UUID, attempts: Sequence[OrderAttempt]
 ) -> OrderReport | None:
     gateway = await desk.gateway(tenant, account)
-    live = tenant.state.orders[order_id]
     for row in attempts:
+        live = tenant.state.orders.get(order_id)
+        if live is None:
+            return None
         try:
             return await whole_report(gateway, live.order, row.client_order_id)
         except UnknownOrder:

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from django.db.models import Model
 
-from accounts.tenancy import tenant_scope
+from accounts.models import User
+from accounts.tenancy import everyone, tenant_scope
 from connections.gateways import SymbolRules
 from connections.models import Connection
 from desproject.lib.clock import Clock
@@ -81,14 +82,26 @@ class Account:
     moved_at: dict[str, datetime] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     metrics: dict[tuple[date, str], RiskMetrics] = field(default_factory=dict)
+    # The days whose metrics were read from the database: a fill of another day needs them read first.
+    metric_days: set[date] = field(default_factory=set)
     rules: dict[str, SymbolRules] = field(default_factory=dict)
     entries_open: bool = False
     # The exchange has told its balances since we own the account: before, nothing can be decided, exits neither.
     is_known: bool = False
     stream_epoch: int = 0
     stream_sequence: int = 0
-    # Monotonic time of the last sign of life of the account's stream.
+    # Counts the times that events were missed: a catch-up that began before the last one doesn't cover it.
+    gaps: int = 0
+    # Monotonic times: of the last sign of life of the account's stream, and of the last completed catch-up.
     heard_at: float = float("-inf")
+    asked_at: float = float("-inf")
+    # When flattening may be tried again, by (symbol, strategy instance).
+    flatten_after: dict[tuple[str, UUID | None], float] = field(default_factory=dict)
+
+    def missed_events(self) -> None:
+        """No entries until the exchange was asked what was missed."""
+        self.entries_open = False
+        self.gaps += 1
 
 
 @dataclass(slots=True)
@@ -102,6 +115,10 @@ class TenantState:
     instances: dict[UUID, StrategyInstance] = field(default_factory=dict)
     policies: list[RiskPolicy] = field(default_factory=list)
     switches: list[KillSwitch] = field(default_factory=list)
+    # Signals that are decided a moment later, by (instance, event key).
+    deferred: set[tuple[UUID, str]] = field(default_factory=set)
+    # Deactivated or deleted users trade no more, as if under a kill switch.
+    is_barred: bool = False
 
     def remember(self, live: LiveOrder) -> None:
         """Takes an order in, and forgets the oldest whole ones past the bound."""
@@ -160,6 +177,8 @@ class TenantState:
 
     def killed(self, connection_id: UUID, instance_id: UUID | None) -> str:
         """Why nothing new may be sent for this target; empty when it may."""
+        if self.is_barred:
+            return "the user is deactivated"
         for switch in self.switches:
             if switch.level == KillLevel.SYSTEM or switch.target_id in (self.user_id, connection_id, instance_id):
                 return f"{switch.level} kill switch: {switch.reason}"
@@ -174,25 +193,42 @@ def load(user_id: UUID, clock: Clock) -> TenantState:
             state.accounts[row.pk] = Account(row)
         _load_accounts(state, clock)
         _load_orders(state)
-        load_wishes(state)
+    take_settings(state, read_settings(user_id))
     return state
 
 
-def load_wishes(state: TenantState) -> None:
-    """Reads what others than the engine write: connections, instances, policies, kill switches."""
-    with tenant_scope(state.user_id):
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """What others than the engine write."""
+
+    connections: dict[UUID, Connection]
+    instances: dict[UUID, StrategyInstance]
+    policies: list[RiskPolicy]
+    switches: list[KillSwitch]
+    is_barred: bool
+
+
+def read_settings(user_id: UUID) -> UserSettings:
+    """Reads connections, instances, policies and kill switches (in a database thread: no state is touched there)."""
+    with tenant_scope(user_id):
         connections = {row.pk: row for row in Connection.objects.filter(is_deleted=False)}
         instances = {row.pk: row for row in StrategyInstance.objects.filter(is_deleted=False)}
         policies = list(RiskPolicy.objects.all())
-        switches = list(KillSwitch.objects.filter(lifted_at__isnull=True))
-    switches += list(KillSwitch.objects.with_scopes_disabled().filter(lifted_at__isnull=True, level=KillLevel.SYSTEM))
-    for key, row in connections.items():
-        if key in state.accounts:
-            state.accounts[key].connection = row
-        else:
-            state.accounts[key] = Account(row)
-    state.accounts = {key: account for key, account in state.accounts.items() if key in connections}
-    state.instances, state.policies, state.switches = instances, policies, switches
+        switches = list(KillSwitch.objects.filter(lifted_at__isnull=True).exclude(level=KillLevel.SYSTEM))
+    with everyone():
+        switches += KillSwitch.objects.filter(lifted_at__isnull=True, level=KillLevel.SYSTEM)
+    is_barred = not User.objects.filter(pk=user_id, is_active=True, is_deleted=False).exists()
+    return UserSettings(connections, instances, policies, switches, is_barred)
+
+
+def take_settings(state: TenantState, settings: UserSettings) -> None:
+    """Makes what was read the state."""
+    accounts = {}
+    for key, row in settings.connections.items():
+        accounts[key] = state.accounts.get(key) or Account(row)
+        accounts[key].connection = row
+    state.accounts, state.instances = accounts, settings.instances
+    state.policies, state.switches, state.is_barred = settings.policies, settings.switches, settings.is_barred
 
 
 def _load_accounts(state: TenantState, clock: Clock) -> None:
@@ -202,9 +238,18 @@ def _load_accounts(state: TenantState, clock: Clock) -> None:
     for position in Position.objects.all():
         if account := state.accounts.get(position.connection_id):
             account.positions[position.symbol] = position
-    for metrics in RiskMetrics.objects.filter(date=clock.now().date()):
+    today = clock.now().date()
+    for metrics in RiskMetrics.objects.filter(date=today):
         if account := state.accounts.get(metrics.connection_id):
             account.metrics[metrics.date, metrics.quote_asset] = metrics
+    for account in state.accounts.values():
+        account.metric_days.add(today)
+
+
+def read_metrics(user_id: UUID, connection_id: UUID, days: set[date]) -> list[RiskMetrics]:
+    """The stored metrics of these days (in a database thread)."""
+    with tenant_scope(user_id):
+        return list(RiskMetrics.objects.filter(connection_id=connection_id, date__in=days))
 
 
 def _load_orders(state: TenantState) -> None:

@@ -6,7 +6,7 @@ message and ends with the last, so tasks are bounded by the tenants that are bus
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from uuid import UUID
 
 import structlog
@@ -31,14 +31,24 @@ class Tenant:
         self.epoch = epoch
         self.closed = False
         self._reload = reload
-        self._mailbox: deque[Message] = deque()
+        self._mailbox: deque[tuple[Hashable, Message]] = deque()
+        self._waiting: set[Hashable] = set()
         self._running: asyncio.Task[None] | None = None
 
-    def post(self, message: Message) -> None:
-        """Puts a message into the mailbox; those of a closed tenant are dropped: another engine acts for it."""
-        if self.closed:
+    def post(self, message: Message, *, key: Hashable = None, first: bool = False) -> None:
+        """Puts a message into the mailbox; those of a closed tenant are dropped: another engine acts for it.
+
+        One with the ``key`` of a message that still waits is dropped too: what it would do is to come anyway.
+        ``first`` lets it overtake those that wait.
+        """
+        if self.closed or key in self._waiting:
             return
-        self._mailbox.append(message)
+        if key is not None:
+            self._waiting.add(key)
+        if first:
+            self._mailbox.appendleft((key, message))
+        else:
+            self._mailbox.append((key, message))
         if self._running is None:
             self._running = asyncio.create_task(self._work(), name=f"tenant-{self.user_id}")
 
@@ -47,10 +57,15 @@ class Tenant:
 
     async def close(self) -> None:
         """Ends after the message under way; the rest is dropped."""
-        self.closed = True
-        self._mailbox.clear()
+        self.abandon()
         if self._running is not None:
             await asyncio.wait([self._running])
+
+    def abandon(self) -> None:
+        """Nothing waiting is handled any more, nor what is posted from now on."""
+        self.closed = True
+        self._mailbox.clear()
+        self._waiting.clear()
 
     @property
     def is_busy(self) -> bool:
@@ -63,7 +78,9 @@ class Tenant:
     async def _work(self) -> None:
         try:
             while self._mailbox:
-                await self._handle(self._mailbox.popleft())
+                key, message = self._mailbox.popleft()
+                self._waiting.discard(key)
+                await self._handle(message)
         finally:
             self._running = None
 
@@ -72,8 +89,7 @@ class Tenant:
             await message()
         except Fenced:
             log.warning("tenant_fenced", user_id=str(self.user_id), shard=self.shard)
-            self.closed = True
-            self._mailbox.clear()
+            self.abandon()
         except CommitUnknown:
             await self._reload_state()
         except Exception:  # one tenant's bad message must not end its actor

@@ -13,7 +13,6 @@ from connections.gateways import (
     AssetBalance,
     Fill,
     Gateway,
-    GatewayError,
     OrderReport,
     OrderType,
     ReportStatus,
@@ -27,13 +26,17 @@ from trading.engine.desk import Desk
 from trading.engine.state import Account, find_order
 from trading.engine.tenant import Tenant
 from trading.models import Balance
-from trading.order_states import WORKING, OrderStatus
+from trading.order_states import UNANSWERED, WORKING, OrderStatus
 
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
+_LONGEST_RETRY = 30.0
 # A living stream beats its heart every second.
 _SILENT_SECONDS = 4.0
+# How often working orders are asked for: without a stream, and with one (what it never told would wait for ever).
+_POLL_SECONDS = 3.0
+_RECONCILE_SECONDS = 60.0
 
 
 async def on_event(desk: Desk, tenant: Tenant, event: AnyUserEvent) -> None:
@@ -45,7 +48,7 @@ async def on_event(desk: Desk, tenant: Tenant, event: AnyUserEvent) -> None:
     account.heard_at = desk.clock.monotonic()
     if isinstance(event, StreamTold):
         if not event.up:
-            account.entries_open = False
+            account.missed_events()
             account.heard_at = float("-inf")
     elif isinstance(event, OrderTold):
         await _on_order(desk, tenant, account, event)
@@ -63,7 +66,7 @@ def _check_sequence(account: Account, event: AnyUserEvent) -> None:
     known = account.stream_sequence if event.epoch == account.stream_epoch else None
     expected = known if beat else (None if known is None else known + 1)
     if event.sequence != expected and not (known is not None and event.sequence <= known):
-        account.entries_open = False
+        account.missed_events()
     if event.epoch > account.stream_epoch or event.sequence > account.stream_sequence:
         account.stream_epoch, account.stream_sequence = event.epoch, event.sequence
 
@@ -77,11 +80,7 @@ async def _on_order(desk: Desk, tenant: Tenant, account: Account, event: OrderTo
             log.info("foreign_order_seen", connection_id=str(account.connection.pk), symbol=event.symbol)
             return
         tenant.state.remember(live)
-    try:
-        await sending.book_report(desk, tenant, account, live, _report(event), cause="stream")
-    except GatewayError as error:
-        log.warning("report_waits", order_id=str(live.order.pk), error=error.code)
-        account.entries_open = False
+    await sending.book_report(desk, tenant, account, live, _report(event), cause="stream")
 
 
 async def _on_balances(desk: Desk, tenant: Tenant, account: Account, event: BalancesTold) -> None:
@@ -143,10 +142,14 @@ def _report(event: OrderTold) -> OrderReport:
 
 
 def poll_if_silent(desk: Desk, tenant: Tenant, account: Account) -> None:
-    """While an account's stream is away, its working orders are asked for by REST."""
-    silent = desk.clock.monotonic() - account.heard_at > _SILENT_SECONDS
-    working = any(live.order.status in WORKING for live in tenant.state.open_orders(account.connection.pk))
-    if silent and working:
+    """Working orders are asked for by REST: often while the account's stream is away, now and then beside it."""
+    now = desk.clock.monotonic()
+    pause = _POLL_SECONDS if now - account.heard_at > _SILENT_SECONDS else _RECONCILE_SECONDS
+    waits = any(
+        live.order.connection_id == account.connection.pk and not live.is_whole and live.order.status not in UNANSWERED
+        for live in tenant.state.orders.values()
+    )
+    if waits and now - account.asked_at > pause:
         desk.figures["polls"] += 1
         start_catch_up(desk, tenant, account)
 
@@ -161,9 +164,10 @@ def start_catch_up(desk: Desk, tenant: Tenant, account: Account) -> None:
 
 async def _catch_up(desk: Desk, tenant: Tenant, connection_id: UUID) -> None:
     """Orders first, then balances: what happens meanwhile comes by the stream and is newer."""
+    pause = _RETRY_SECONDS
     try:
         while not tenant.closed and (account := tenant.state.accounts.get(connection_id)) is not None:
-            position = (account.stream_epoch, account.stream_sequence)
+            gaps = account.gaps
             try:
                 gateway = await desk.gateway(tenant, account)
                 await _ask_for_orders(desk, tenant, account, gateway)
@@ -171,10 +175,11 @@ async def _catch_up(desk: Desk, tenant: Tenant, connection_id: UUID) -> None:
             except Exception as error:  # noqa: BLE001  # whatever it was, entries stay closed and it is tried again
                 log.warning("catch_up_failed", connection_id=str(connection_id), error=str(error))
                 desk.figures["catch_up_failures"] += 1
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_RETRY)
                 continue
             desk.figures["catch_ups"] += 1
-            tenant.post(partial(_on_caught_up, desk, tenant, connection_id, snapshot, position))
+            tenant.post(partial(_on_caught_up, desk, tenant, connection_id, snapshot, gaps))
             return
     finally:
         desk.catching_up.discard(connection_id)
@@ -197,15 +202,14 @@ async def _ask_for_orders(desk: Desk, tenant: Tenant, account: Account, gateway:
             sending.ask_for(desk, tenant, account, live)
 
 
-async def _on_caught_up(
-    desk: Desk, tenant: Tenant, connection_id: UUID, snapshot: AccountSnapshot, position: tuple[int, int]
-) -> None:
+async def _on_caught_up(desk: Desk, tenant: Tenant, connection_id: UUID, snapshot: AccountSnapshot, gaps: int) -> None:
     account = tenant.state.accounts.get(connection_id)
     if account is None:
         return
     await book_snapshot(desk, tenant, account, snapshot)
     account.is_known = True
-    if account.stream_epoch == position[0]:
+    account.asked_at = desk.clock.monotonic()
+    if account.gaps == gaps:
         account.entries_open = True
     else:
         start_catch_up(desk, tenant, account)

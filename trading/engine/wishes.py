@@ -1,5 +1,8 @@
 """What others want of the engine: rows that the API writes and wakes us for, and a sweep that misses none."""
 
+from collections import defaultdict
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -7,43 +10,52 @@ from uuid import UUID
 import structlog
 from django.db.models import Q
 
+from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from connections.database import run as run_in_db
-from connections.gateways import GatewayError, UnknownOrder
+from connections.gateways import ReportStatus, UnknownOrder
 from connections.models import Connection
-from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import DomainError
-from risk.models import KillSwitch, RiskPolicy
-from trading.engine import booking, decisions, news, sending, user_events
+from risk.models import KillLevel, KillSwitch, RiskPolicy
+from trading.engine import booking, decisions, flattening, news, sending, user_events
+from trading.engine.committer import WriteSet
 from trading.engine.desk import Desk
-from trading.engine.state import Account, LiveOrder, TenantState, load_order, load_wishes
+from trading.engine.state import Account, LiveOrder, changed, load_order, read_settings, take_settings
 from trading.engine.tenant import Tenant
 from trading.models import Command, CommandKind, Order, StrategyInstance
-from trading.order_states import WORKING, OrderStatus
+from trading.order_states import UNANSWERED, WORKING, OrderStatus
 
 log = structlog.get_logger(__name__)
 
 
 async def look(desk: Desk, tenant: Tenant) -> None:
     """Reads everything that was asked for and acts on it: settings first, then kill switches, cancels, new orders."""
-    before = {switch.pk for switch in tenant.state.switches}
-    await run_in_db(load_wishes, tenant.state)
+    take_settings(tenant.state, await run_in_db(read_settings, tenant.user_id))
     _cancel_killed(desk, tenant)
-    if any(switch.flatten and switch.pk not in before for switch in tenant.state.switches):
-        await _flatten(desk, tenant)
+    await flattening.flatten(desk, tenant)
     new_orders, commands = await run_in_db(_read_wishes, tenant.user_id)
     for command in commands:
         await _carry_out(desk, tenant, command)
     for order_id in new_orders:
-        tenant.post(partial(decisions.on_new_order, desk, tenant, order_id))
+        tenant.post(partial(decisions.on_new_order, desk, tenant, order_id), key=order_id)
     chase(desk, tenant)
+
+
+async def adopt(tenant: Tenant, order_ids: AbstractSet[UUID]) -> None:
+    """Takes in orders that wait for an answer and that memory doesn't know: a commit whose outcome was not known may
+    have become visible only after the reload."""
+    for order_id in order_ids - tenant.state.orders.keys():
+        live = await run_in_db(_read_order, tenant.user_id, order_id)
+        if live is not None and OrderStatus(live.order.status) in UNANSWERED:
+            log.warning("order_adopted", order_id=str(order_id))
+            tenant.state.remember(live)
 
 
 def chase(desk: Desk, tenant: Tenant) -> None:
     """Whatever waits for an answer that nobody is fetching is fetched: after a restart, a reload, a lost report."""
     for live in list(tenant.state.orders.values()):
         account = tenant.state.accounts.get(live.order.connection_id)
-        if account is not None and live.order.status in (OrderStatus.PENDING, OrderStatus.UNKNOWN):
+        if account is not None and OrderStatus(live.order.status) in UNANSWERED:
             sending.ask_for(desk, tenant, account, live)
     for account in tenant.state.accounts.values():
         if not account.entries_open:
@@ -52,7 +64,21 @@ def chase(desk: Desk, tenant: Tenant) -> None:
             user_events.poll_if_silent(desk, tenant, account)
 
 
-def users_with_wishes(since: datetime) -> set[UUID]:
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a sweep found. ``owners`` have a connection, ``barred`` of them are deactivated or deleted."""
+
+    users: set[UUID]
+    everybody: bool
+    owners: set[UUID]
+    barred: set[UUID]
+    unanswered: dict[UUID, set[UUID]]
+
+    def is_about(self, user_id: UUID) -> bool:
+        return self.everybody or user_id in self.users
+
+
+def read_news(since: datetime) -> News:
     """Users with waiting orders or commands, or with something changed since then: whatever became of the wake-up for
     it (in a database thread)."""
     pressed_or_lifted = Q(created_at__gte=since) | Q(lifted_at__gte=since)
@@ -65,7 +91,14 @@ def users_with_wishes(since: datetime) -> set[UUID]:
             RiskPolicy.objects.filter(updated_at__gte=since),
             Connection.objects.filter(updated_at__gte=since),
         )
-        return {user_id for found in rows for user_id in found.values_list("user_id", flat=True).distinct()}
+        users = {user_id for found in rows for user_id in found.values_list("user_id", flat=True).distinct()}
+        everybody = KillSwitch.objects.filter(pressed_or_lifted, level=KillLevel.SYSTEM).exists()
+        owners = set(Connection.objects.filter(is_deleted=False).values_list("user_id", flat=True).distinct())
+        unanswered: dict[UUID, set[UUID]] = defaultdict(set)
+        for user_id, order_id in Order.objects.filter(status__in=UNANSWERED).values_list("user_id", "pk"):
+            unanswered[user_id].add(order_id)
+    barred = User.objects.filter(Q(is_active=False) | Q(is_deleted=True)).values_list("pk", flat=True)
+    return News(users, everybody, owners, owners.intersection(barred), dict(unanswered))
 
 
 def _read_wishes(user_id: UUID) -> tuple[list[UUID], list[Command]]:
@@ -88,103 +121,85 @@ def _start_cancel(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command 
         desk.spawn(_cancel_and_tell(desk, tenant, live, command), f"cancel-{live.order.pk}")
 
 
-async def _flatten(desk: Desk, tenant: Tenant) -> None:
-    for account in tenant.state.accounts.values():
-        if tenant.state.killed(account.connection.pk, None):
-            await _flatten_account(desk, tenant, account)
-
-
-async def _flatten_account(desk: Desk, tenant: Tenant, account: Account) -> None:
-    for symbol, position in list(account.positions.items()):
-        if not position.quantity:
-            continue
-        try:
-            await decisions.flatten(desk, tenant, account, symbol, position.quantity)
-        except DomainError as error:
-            log.warning("not_flattened", symbol=symbol, code=error.code, fields=error.fields)
-
-
 async def _carry_out(desk: Desk, tenant: Tenant, command: Command) -> None:
-    if command.kind == CommandKind.CANCEL:
-        live = await _live(tenant, command.order_id)
-        if live is None:
-            await _done(command, "no such order")
-        else:
-            _start_cancel(desk, tenant, live, command)
+    if command.kind == CommandKind.CANCEL and command.order_id is not None:
+        await _carry_out_cancel(desk, tenant, command, command.order_id)
     elif command.connection_id is not None:
         account = tenant.state.accounts.get(command.connection_id)
         if account is not None:
-            account.entries_open = False
-        await _done(command, "started" if account else "no such connection")
+            account.missed_events()
+        await _done(desk, tenant, command, "started" if account else "no such connection")
 
 
-async def _live(tenant: Tenant, order_id: UUID | None) -> LiveOrder | None:
-    if order_id is None:
-        return None
+async def _carry_out_cancel(desk: Desk, tenant: Tenant, command: Command, order_id: UUID) -> None:
     live = tenant.state.orders.get(order_id)
     if live is None:
-        live = await run_in_db(_read_order, tenant.state, order_id)
-    return live
+        live = await run_in_db(_read_order, tenant.user_id, order_id)
+    if live is None:
+        await _done(desk, tenant, command, "no such order")
+    elif live.order.status == OrderStatus.NEW:
+        await _cancel_unsent(desk, tenant, live, command)
+    elif not live.is_open:
+        await _done(desk, tenant, command, f"already {live.order.status}")
+    elif live.order.connection_id not in tenant.state.accounts:
+        await _done(desk, tenant, command, "no such connection")
+    else:
+        _start_cancel(desk, tenant, live, command)
 
 
-def _read_order(state: TenantState, order_id: UUID) -> LiveOrder | None:
-    with tenant_scope(state.user_id):
-        row = Order.objects.filter(pk=order_id).first()
+def _read_order(user_id: UUID, order_id: UUID) -> LiveOrder | None:
+    with tenant_scope(user_id):
+        row = Order.objects.filter(pk=order_id).select_related("connection").first()
         return load_order(row) if row else None
 
 
 async def _cancel_and_tell(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command | None) -> None:
     try:
         result = await _cancel(desk, tenant, live)
+    except DomainError as error:
+        log.info("cancel_waits", order_id=str(live.order.pk), error=error.code)
+        return
     finally:
         desk.in_flight.discard(live.order.pk)
     if command is not None and result:
-        await _done(command, result)
+        tenant.post(partial(_done, desk, tenant, command, result))
 
 
 async def _cancel(desk: Desk, tenant: Tenant, live: LiveOrder) -> str:
     """Cancels at the exchange; returns what came of it, or nothing when it must be tried again."""
-    status = OrderStatus(live.order.status)
     account = tenant.state.accounts.get(live.order.connection_id)
-    if account is None:
-        return "no such connection"
-    if status == OrderStatus.NEW:
-        tenant.post(partial(_cancel_unsent, desk, tenant, account, live))
-        return "cancelled before sending"
-    if status not in WORKING:
-        return "" if live.is_open else f"already {status}"
+    if account is None or OrderStatus(live.order.status) not in WORKING:
+        return ""
     gateway = await desk.gateway(tenant, account)
+    if not desk.keeper.still_valid(str(tenant.shard), tenant.epoch):
+        return ""
     try:
         report = await gateway.cancel_order(live.order.symbol, live.order.client_order_id)
     except UnknownOrder:
         report = await sending.whole_report(gateway, live.order, live.order.client_order_id)
-    except GatewayError as error:
-        log.info("cancel_waits", order_id=str(live.order.pk), error=error.code)
-        return ""
     sending.post_report(desk, tenant, live.order.pk, report)
-    return "cancelled" if report.status == "cancelled" else f"already {report.status}"
+    return "cancelled" if report.status == ReportStatus.CANCELLED else f"already {report.status}"
 
 
-async def _cancel_unsent(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> None:
-    fresh = await run_in_db(_read_order, tenant.state, live.order.pk)
-    if fresh is None or fresh.order.status != OrderStatus.NEW:
-        return
+async def _cancel_unsent(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command) -> None:
+    """Ends an order that still waits for its decision, in one transaction with the command."""
+    account = tenant.state.accounts.get(live.order.connection_id) or Account(live.order.connection)
     change = booking.with_status(
-        tenant.state, account, fresh, OrderStatus.CANCELLED, cause="cancel", now=desk.clock.now()
+        tenant.state, account, live, OrderStatus.CANCELLED, cause="cancel", now=desk.clock.now()
     )
     writes = tenant.write_set()
     change.write(writes)
+    _write_done(desk, writes, command, "cancelled before sending")
     await desk.committer.commit(writes)
     change.apply(tenant.state)
     news.tell_booking(desk, tenant.state, change)
 
 
-async def _done(command: Command, result: str) -> None:
-    await run_in_db(_write_done, command, result)
+async def _done(desk: Desk, tenant: Tenant, command: Command, result: str) -> None:
+    writes = tenant.write_set()
+    _write_done(desk, writes, command, result)
+    await desk.committer.commit(writes)
 
 
-def _write_done(command: Command, result: str) -> None:
-    with tenant_scope(command.user_id):
-        Command.objects.filter(pk=command.pk, done_at__isnull=True).update(
-            done_at=SYSTEM_CLOCK.now(), result=result[:300]
-        )
+def _write_done(desk: Desk, writes: WriteSet, command: Command, result: str) -> None:
+    writes.update(changed(command, done_at=desk.clock.now(), result=result[:300]), "done_at", "result")
