@@ -16,7 +16,7 @@ from connections.custody import seal_credentials
 from connections.exchanges.network import Network
 from connections.gateways import KeyRefused
 from connections.models import Connection
-from connections.pool import RECHECK_SECONDS, GatewayPool, lent_gateway
+from connections.pool import RECHECK_SECONDS, TRUST_SECONDS, GatewayPool, lent_gateway
 from connections.simulator.server import SimulatorServer
 from desproject.lib.clock import ManualClock
 from desproject.lib.errors import InvalidInput, NotFound
@@ -134,7 +134,7 @@ async def test_a_changed_key_makes_a_new_gateway(
     connection_id = await database.run(bind, alice)
     old = await pool.get(connection_id, alice.pk)
     await database.run(change(alice, connection_id, credential_version=2))
-    clock.advance(RECHECK_SECONDS)
+    clock.advance(TRUST_SECONDS)
 
     new = await pool.get(connection_id, alice.pk)
 
@@ -148,7 +148,7 @@ async def test_an_unchanged_key_keeps_its_gateway_and_isnt_read_again(
 ) -> None:
     connection_id = await database.run(bind, alice)
     old = await pool.get(connection_id, alice.pk)
-    clock.advance(RECHECK_SECONDS)
+    clock.advance(TRUST_SECONDS)
 
     assert await pool.get(connection_id, alice.pk) is old
     assert await database.run(accesses) == 1
@@ -160,12 +160,57 @@ async def test_a_deleted_connections_gateway_is_closed(
     connection_id = await database.run(bind, alice)
     gateway = await pool.get(connection_id, alice.pk)
     await database.run(change(alice, connection_id, is_deleted=True, credential_version=2))
-    clock.advance(RECHECK_SECONDS)
+    clock.advance(TRUST_SECONDS)
 
     with pytest.raises(NotFound):
         await pool.get(connection_id, alice.pk)
     assert closed == [gateway]
     assert len(pool) == 0
+
+
+async def settled(pool: GatewayPool) -> None:
+    await asyncio.gather(*pool._looks.values())
+
+
+async def test_a_gateway_in_use_is_looked_at_beside_the_work(
+    pool: GatewayPool, clock: ManualClock, alice: User, closed: list[object]
+) -> None:
+    connection_id = await database.run(bind, alice)
+    old = await pool.get(connection_id, alice.pk)
+    await database.run(change(alice, connection_id, credential_version=2))
+    clock.advance(RECHECK_SECONDS)
+
+    assert await pool.get(connection_id, alice.pk) is old
+    await settled(pool)
+    assert closed == [old]
+    assert await pool.get(connection_id, alice.pk) is not old
+
+
+async def test_many_uses_cause_one_look(pool: GatewayPool, clock: ManualClock, alice: User) -> None:
+    connection_id = await database.run(bind, alice)
+    await pool.get(connection_id, alice.pk)
+    clock.advance(RECHECK_SECONDS)
+    await asyncio.gather(*(pool.get(connection_id, alice.pk) for _ in range(20)))
+    assert len(pool._looks) == 1
+    await settled(pool)
+
+    assert not pool._looks
+    assert pool.created == 1
+
+
+async def test_a_deletion_seen_beside_the_work_ends_the_next_use(
+    pool: GatewayPool, clock: ManualClock, alice: User, closed: list[object]
+) -> None:
+    connection_id = await database.run(bind, alice)
+    await pool.get(connection_id, alice.pk)
+    await database.run(change(alice, connection_id, is_deleted=True))
+    clock.advance(RECHECK_SECONDS)
+    await pool.get(connection_id, alice.pk)
+    await settled(pool)
+
+    assert len(closed) == 1
+    with pytest.raises(NotFound):
+        await pool.get(connection_id, alice.pk)
 
 
 async def test_close_closes_at_once(pool: GatewayPool, alice: User, closed: list[object]) -> None:
