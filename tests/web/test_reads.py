@@ -12,6 +12,7 @@ from accounts.models import User
 from connections.events import Quote
 from connections.prices import PriceCache
 from desproject.lib import bus
+from tests.web.conftest import access_token
 from tests.web.exchange import ALICE_KEY
 from tests.web.rows import Owned, make_everything
 
@@ -88,9 +89,11 @@ def test_the_signal_says_what_was_seen(as_alice: APIClient, alices: Owned) -> No
 
 
 def test_the_audit_log_shows_what_was_done(as_alice: APIClient, alices: Owned) -> None:
+    as_alice.post("/api/logout")
+    as_alice.credentials(HTTP_AUTHORIZATION=f"Bearer {access_token(alices.user)}")
     rows = as_alice.get("/api/audit-logs").json()["results"]
-    assert [row["event_type"] for row in rows] == ["connection.created", "login.succeeded"]
-    assert rows[1]["ip"] == "127.0.0.1"
+    assert [row["event_type"] for row in rows] == ["logout", "connection.created"]
+    assert rows[0]["ip"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

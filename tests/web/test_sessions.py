@@ -268,7 +268,8 @@ def test_a_password_is_not_changed_without_need(as_alice: APIClient, current: st
     assert as_alice.get("/api/me").status_code == 200
 
 
-def test_me_counts_in_one_query(as_alice: APIClient, django_assert_num_queries: Any) -> None:
+def test_me_counts_in_one_query(anonymous: APIClient, alice: User, django_assert_num_queries: Any) -> None:
+    as_alice = bearer(anonymous, log_in(anonymous).json()["token"])
     with django_assert_num_queries(2):  # the token's device and user, and the counts
         body = as_alice.get("/api/me").json()
     assert (body["instances"], body["running_instances"], body["logins_30_days"]) == (0, 0, 1)

@@ -12,7 +12,7 @@ from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.utils import timezone
 
-from accounts import services, tokens
+from accounts import services
 from accounts.caller import Caller
 from accounts.models import Device, User
 from connections import demand
@@ -20,6 +20,7 @@ from connections.events import Quote
 from connections.prices import PriceCache
 from desproject.asgi import application
 from desproject.lib import bus
+from tests.web.conftest import access_token
 from tests.web.exchange import ALICE_KEY, BOB_KEY
 from tests.web.rows import Owned, make_everything, make_order
 from trading import push as pushing
@@ -29,13 +30,6 @@ from trading.stream_socket import UserStream
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Open = Callable[[], Awaitable["Page"]]
-
-
-def access_token(user: User) -> str:
-    device = Device.objects.create(
-        user=user, name=f"device-{Device.objects.count()}", refresh_jti="0" * 32, last_used_at=timezone.now()
-    )
-    return tokens.issue(user, device, "access", now=timezone.now())
 
 
 class Page:
