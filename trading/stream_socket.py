@@ -17,6 +17,7 @@ import contextlib
 import json
 from collections.abc import Coroutine
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -122,7 +123,10 @@ class UserStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
         self.claims = claims
         await self.channel_layer.group_add(group_of(claims.user_id), self.channel_name)
         self._enqueue({"type": "ready"})
-        for work in (self._send_waiting(), self._send_snapshots(), self._send_prices(), self._watch_token()):
+        user_id = claims.user_id
+        for work in (
+            self._send_waiting(), self._send_snapshots(user_id), self._send_prices(user_id), self._watch_token(claims),
+        ):
             self._start(work)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -161,12 +165,11 @@ class UserStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
         if self.claims is None:
             await self._refuse(UNAUTHENTICATED, "UNAUTHENTICATED", "no access token came in time")
 
-    async def _watch_token(self) -> None:
+    async def _watch_token(self, claims: tokens.Claims) -> None:
         """Ends the socket when its token does: at its end of life at once, when revoked at the next look."""
-        assert self.claims is not None  # noqa: S101  # started after authentication
-        while (left := self.claims.exp - self.clock.now().timestamp()) > 0:
+        while (left := claims.exp - self.clock.now().timestamp()) > 0:
             await asyncio.sleep(min(left, self.recheck_seconds))
-            if await database_sync_to_async(device_of)(self.claims) is None:
+            if await database_sync_to_async(device_of)(claims) is None:
                 await self._refuse(UNAUTHENTICATED, "TOKEN_INVALID", "the token is no longer accepted")
                 return
         await self._refuse(UNAUTHENTICATED, "TOKEN_EXPIRED", "the token has expired")
@@ -175,20 +178,18 @@ class UserStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
         while True:
             await self._send(await self._waiting.get())
 
-    async def _send_snapshots(self) -> None:
+    async def _send_snapshots(self, user_id: UUID) -> None:
         """One at a time: while one is read, further wishes are one more."""
-        assert self.claims is not None  # noqa: S101  # started after authentication
         while True:
             await self._snapshot_wanted.wait()
             self._snapshot_wanted.clear()
             self._held = []
-            data = await database_sync_to_async(snapshot)(self.claims.user_id)
+            data = await database_sync_to_async(snapshot)(user_id)
             held, self._held = self._held, None
             for message in ({"type": "snapshot", "data": data}, *held):
                 self._enqueue(message)
 
-    async def _send_prices(self) -> None:
-        assert self.claims is not None  # noqa: S101  # started after authentication
+    async def _send_prices(self, user_id: UUID) -> None:
         shown: Shown = {}
         watched: list[str] = []
         looked_at = -self.recheck_seconds
@@ -196,7 +197,7 @@ class UserStream(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ship
             while True:
                 now = self.clock.monotonic()
                 if now - looked_at >= self.recheck_seconds:
-                    watched = await database_sync_to_async(watch_feeds)(self.claims.user_id)
+                    watched = await database_sync_to_async(watch_feeds)(user_id)
                     looked_at = now
                 if prices := await board.changes(watched, shown):
                     self._enqueue({"type": "prices", "data": prices})

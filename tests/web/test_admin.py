@@ -149,3 +149,10 @@ def test_changing_a_user_is_recorded(desk: Browser, operator: User, alice: User)
 def test_a_deleted_administrator_is_out(desk: Browser, operator: User, settings: Any) -> None:
     User.objects.filter(pk=operator.pk).update(is_active=False, is_deleted=True)
     assert desk.get("/admin/").status_code == 302
+
+
+def test_pages_of_other_apps_show_too(desk: Browser) -> None:
+    others = [model for model in admin.site._registry if model._meta.app_label not in OWN_APPS]
+    for model in others:
+        page = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+        assert desk.get(page).status_code == 200, page
