@@ -107,7 +107,10 @@ class Installation:
         return told
 
     def processes(self) -> dict[int, str]:
-        """Every living process of this installation, by the data folder in its environment: pid to command line."""
+        """Every living process of this installation: pid to command line.
+
+        Found by the data folder in its environment; Redis overwrites that, but names its socket in its title.
+        """
         mark = f"DES_DATA_DIR={self.folder}".encode()
         found = {}
         for entry in Path("/proc").iterdir():
@@ -118,7 +121,7 @@ class Installation:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
-            if belongs and command:
+            if (belongs and command) or f"unixsocket:{self.folder}/" in command:
                 found[int(entry.name)] = command
         return found
 

@@ -10,13 +10,17 @@ from accounts.tenancy import SHARDS
 from tests.system.installation import QUICK, Installation
 
 TAKE_OVER_SECONDS = 15.0
+# A whole cluster has to be started anew, which takes as long as Python needs on a busy machine.
+RESTART_SECONDS = 45.0
 
 StartTrading = Callable[..., Installation]
 
 
-def _assert_trading_goes_on_without(installation: Installation, engine: int) -> None:
+def _assert_trading_goes_on_without(
+    installation: Installation, engine: int, seconds: float = TAKE_OVER_SECONDS
+) -> None:
     installation.wait_until(
-        lambda: installation.shards_held_by_others(engine) == SHARDS, "all shards taken over", TAKE_OVER_SECONDS
+        lambda: installation.shards_held_by_others(engine) == SHARDS, "all shards taken over", seconds
     )
     installation.wait_for_trades(6)
     installation.stop().assert_nothing_differs()
@@ -41,4 +45,4 @@ def test_everything_of_the_cluster_is_killed_at_once(start_trading: StartTrading
     installation = start_trading()
     engine = installation.engine()
     os.killpg(os.getpgid(engine), signal.SIGKILL)
-    _assert_trading_goes_on_without(installation, engine)
+    _assert_trading_goes_on_without(installation, engine, RESTART_SECONDS)

@@ -4,9 +4,6 @@ import time
 
 from django.apps import AppConfig
 
-from connections import gateways
-from trading.engine import committer
-
 
 class UnfencedConfig(AppConfig):
     """Deadlines never pass, and every epoch may commit."""
@@ -14,6 +11,9 @@ class UnfencedConfig(AppConfig):
     name = "tests.system.unfenced"
 
     def ready(self) -> None:
+        from connections import gateways  # noqa: PLC0415  # models can be imported only now
+        from trading.engine import committer  # noqa: PLC0415
+
         def endless(deadline: gateways.SendDeadline, monotonic: float) -> None:
             object.__setattr__(deadline, "monotonic", time.monotonic() + 5)
 
