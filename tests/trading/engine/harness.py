@@ -45,12 +45,16 @@ class Bench:
         if self._task is not None:
             await self._task
             self._task = None
-        await self._redis.aclose()
 
     async def bind(self, user: User, **balances: Any) -> tuple[Connection, Keys]:
         """A funded account at the simulator and the user's connection to it."""
         keys = await self.simulator.create_account(user.email.split("@")[0], **balances)
         return await database.run(_bind, user, keys), keys
+
+    async def bind_another(self, user: User) -> Connection:
+        """Another account of the user, called ``second``, without money."""
+        keys = await self.simulator.create_account(f"{user.email.split('@')[0]}-second")
+        return await database.run(_bind, user, keys, "second")
 
     async def tell(self, *events: AnyMarketEvent) -> None:
         self._sequence += 1
@@ -74,8 +78,8 @@ class Bench:
         return await database.run(_read, order)
 
 
-def _bind(user: User, keys: Keys) -> Connection:
-    row = Connection(id=uuid4(), user=user, name="spot", exchange="binance_spot", mode="simulator")
+def _bind(user: User, keys: Keys, name: str = "spot") -> Connection:
+    row = Connection(id=uuid4(), user=user, name=name, exchange="binance_spot", mode="simulator")
     custody.seal_credentials(
         Credentials(keys.api_key, keys.api_secret), user_id=user.pk, connection_id=row.pk, exchange="binance_spot"
     ).store_in(row)
@@ -120,3 +124,4 @@ async def running_bench(monkeypatch: pytest.MonkeyPatch, **simulator: Any) -> As
             yield bench
         finally:
             await bench.stop()
+            await bench._redis.aclose()
