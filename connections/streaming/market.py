@@ -121,8 +121,10 @@ class MarketStream:
     async def _while_wanted(self, running: "asyncio.Task[None]") -> None:
         while self.wanted and not running.done():
             changed = asyncio.create_task(self.change.wait())
-            await asyncio.wait({running, changed}, return_when="FIRST_COMPLETED")
-            changed.cancel()
+            try:
+                await asyncio.wait({running, changed}, return_when="FIRST_COMPLETED")
+            finally:
+                changed.cancel()
 
     async def _address(self) -> tuple[str, float]:
         self.dialect = await self._venue.market_dialect(self._mode, self._network)

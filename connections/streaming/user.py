@@ -135,8 +135,10 @@ class UserStream:
     async def _while_wanted(self, running: "asyncio.Task[None]") -> None:
         while self.accounts and not running.done():
             changed = asyncio.create_task(self.change.wait())
-            await asyncio.wait({running, changed}, return_when="FIRST_COMPLETED")
-            changed.cancel()
+            try:
+                await asyncio.wait({running, changed}, return_when="FIRST_COMPLETED")
+            finally:
+                changed.cancel()
 
     async def _beat(self) -> None:
         """Each second: heard accounts say so, refused ones may be tried again."""

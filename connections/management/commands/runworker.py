@@ -65,9 +65,11 @@ class StartingWorker(Worker):  # type: ignore[misc]  # channels ships no types
         """Until a signal, or until the work ended by itself: drained by message or by the database."""
         stopping = asyncio.create_task(stop.wait())
         over = asyncio.create_task(WORK.over.wait())
-        await asyncio.wait({stopping, over}, return_when="FIRST_COMPLETED")
-        for task in (stopping, over):
-            task.cancel()
+        try:
+            await asyncio.wait({stopping, over}, return_when="FIRST_COMPLETED")
+        finally:
+            for task in (stopping, over):
+                task.cancel()
 
 
 class Command(ChannelsCommand):  # type: ignore[misc]  # channels ships no types

@@ -233,7 +233,8 @@ async def test_two_processes_share_the_streams_and_none_runs_twice(
     await until(heard(told, row), "alice's account")
 
     assert first.streams.keys() | second.streams.keys() == {f"market|{FEED}", f"user|{FEED}"}
-    assert simulator.sockets.count() == {SocketKind.MARKET: 1, SocketKind.USER: 1}
+    once = {SocketKind.MARKET: 1, SocketKind.USER: 1}
+    await until(lambda: simulator.sockets.count() == once, "each stream once")
 
 
 async def test_a_dead_processs_streams_are_taken_over_under_a_new_epoch(
