@@ -1,6 +1,7 @@
 """A websocket that is kept up for ever: back-off after a cut, replacement when it is silent, renewal without a gap."""
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,9 @@ OVERLAP_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 _MAX_FRAME = 16 * 1024 * 1024
 _PING_SECONDS = 20.0
+# The library writes whole frames at DEBUG, and some of ours hold API keys.
+_library_log = logging.getLogger("connections.websockets")
+_library_log.setLevel(logging.WARNING)
 
 
 class StreamCut(Exception):
@@ -187,7 +191,7 @@ class KeptSocket:
             socket = await connect(
                 url, open_timeout=OPEN_SECONDS, close_timeout=_CLOSE_SECONDS, max_size=_MAX_FRAME, compression=None,
                 ping_interval=min(_PING_SECONDS, self._timing.silence / 3), ping_timeout=self._timing.silence * 2 / 3,
-                proxy=None,
+                proxy=None, logger=_library_log,
             )  # fmt: skip
         except (WebSocketException, GatewayError, OSError, TimeoutError):
             self._figures["connect_failures"] += 1

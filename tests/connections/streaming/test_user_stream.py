@@ -145,6 +145,16 @@ async def test_a_new_account_joins_the_open_socket(
     assert len(running.epochs(ALICE)) == 1
 
 
+async def test_not_even_the_most_talkative_log_holds_a_key(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    running.stream.want([ALICE])
+    await until(lambda: running.ups(ALICE) == [True], "the account up")
+
+    assert caplog.records
+    assert KEY.api_key not in caplog.text
+    assert KEY.api_secret not in caplog.text
+
+
 async def test_a_deleted_account_is_not_heard_any_more(
     running: Running, network: Network, simulator: SimulatorServer
 ) -> None:
