@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import redis.asyncio
 import structlog
@@ -179,7 +180,7 @@ class Market:
                     continue
                 dirty: set[Instrument] = set()
                 async for stream, _, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
-                    self._take(stream, decode_market(payload), dirty)
+                    self._take(stream, self._decoded(payload), dirty)
                 self._evaluate_quotes(dirty)
             except (RedisError, OSError) as error:
                 log.warning("market_unreadable", error=str(error))
@@ -195,9 +196,18 @@ class Market:
             newest = await self._redis.xrevrange(stream, count=_LOOK_BACK)
             self._positions[stream] = newest[0][0].decode() if newest else "0"
             for _, fields in reversed(newest):
-                self._take_quotes(stream, decode_market(fields[bus.FIELD]))
+                self._take_quotes(stream, self._decoded(fields[bus.FIELD]))
         for stream in set(self._positions) - feeds:
             del self._positions[stream]
+
+    def _decoded(self, payload: bytes) -> MarketBatch:
+        """One that can't be read tells nothing: its number is unknown, so it counts as a gap."""
+        try:
+            return decode_market(payload)
+        except msgspec.MsgspecError as error:
+            self._desk.figures["undecodable"] += 1
+            log.error("market_batch_undecodable", error=str(error))
+            return MarketBatch(0, 0, ())
 
     def _take_quotes(self, stream: str, batch: MarketBatch) -> None:
         """Prices told shortly before we came: a quiet symbol may not tell its next one for long."""

@@ -1,0 +1,182 @@
+"""An engine goes on: past messages it can't read, tenants it can't load, parts that fail, gaps while it catches up."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from accounts.models import User
+from accounts.tenancy import shard_of, tenant_scope
+from connections import database
+from connections.events import StreamTold, encode, feed_stream, user_stream
+from connections.gateways import AccountSnapshot, AssetBalance
+from connections.models import Connection
+from desproject.lib import bus
+from desproject.lib.clock import SYSTEM_CLOCK, Clock
+from risk.models import RiskMetrics
+from tests.trading.engine.harness import FEED, Bench, running_bench, until
+from trading.engine import state, user_events
+from trading.engine.engine import Engine
+from trading.engine.state import Account
+from trading.engine.tenant import Tenant
+from trading.models import Order
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_server")]
+
+
+async def has(bench: Bench, order: Order, status: str) -> None:
+    async def is_so() -> bool:
+        return (await bench.refreshed(order)).status == status
+
+    await until(is_so)
+
+
+async def account_of(bench: Bench, user: User, connection: Connection) -> tuple[Tenant, Account]:
+    """The engine's own state, once it is ready to trade."""
+
+    async def is_ready() -> bool:
+        tenant = bench.engine.tenants.get(user.pk)
+        account = tenant.state.accounts.get(connection.pk) if tenant else None
+        return account is not None and account.entries_open
+
+    await until(is_ready)
+    tenant = bench.engine.tenants[user.pk]
+    return tenant, tenant.state.accounts[connection.pk]
+
+
+def beat(user: User, connection: Connection, sequence: int) -> StreamTold:
+    return StreamTold(connection.pk, user.pk, 7, sequence, 0, up=True)
+
+
+async def test_messages_that_cant_be_read_stop_no_reader(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        _, account = await account_of(bench, alice, connection)
+        shard = user_stream(shard_of(alice.pk))
+        await bus.append(bench._redis, shard, b"\xc1 no message", keep=1000)
+        await bus.append(bench._redis, feed_stream(FEED), b"\xc1 no message", keep=1000)
+        await bench._redis.publish(bus.WAKE_CHANNEL, b"\xc1 no message")
+        await bus.append(bench._redis, shard, encode(beat(alice, connection, 5)), keep=1000)
+
+        async def heard() -> bool:
+            return account.stream_sequence == 5
+
+        await until(heard)
+        await bench.quote_of_the_simulator()
+        await has(bench, await bench.order(alice, connection), "filled")
+        assert bench.engine.desk.figures["undecodable"] >= 2
+
+
+async def test_a_part_that_fails_starts_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([RuntimeError("once")])
+    original = Engine._read_once
+
+    async def failing(engine: Engine) -> None:
+        for error in failures:
+            raise error
+        await original(engine)
+
+    monkeypatch.setattr(Engine, "_read_once", failing)
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        _, account = await account_of(bench, alice, connection)
+        shard = user_stream(shard_of(alice.pk))
+
+        async def heard() -> bool:
+            await bus.append(bench._redis, shard, encode(beat(alice, connection, 3)), keep=1000)
+            return account.stream_sequence == 3
+
+        await until(heard)
+        assert bench.engine.desk.figures["part_failures"] == 1
+
+
+async def test_an_engine_whose_keeper_fails_ends(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        tenant, account = await account_of(bench, alice, connection)
+        # Something of this tenant never ends by itself.
+        await bench.simulator.fault("http_error", path="/api/v3/account", status=500)
+        account.missed_events()
+        user_events.start_catch_up(bench.engine.desk, tenant, account)
+
+        async def broken() -> None:
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(bench.engine.desk.keeper, "_round", broken)
+        task, bench._task = bench._task, None
+        assert task is not None
+        async with asyncio.timeout(20):
+            with pytest.raises(RuntimeError, match="broken"):
+                await task
+
+
+async def test_a_tenant_that_cant_be_loaded_hinders_no_other(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = state.load
+
+    def load(user_id: UUID, clock: Clock) -> state.TenantState:
+        if user_id == alice.pk:
+            raise ValueError("a row that can't be read")
+        return original(user_id, clock)
+
+    monkeypatch.setattr(state, "load", load)
+    async with running_bench(monkeypatch) as bench:
+        await bench.bind(alice, USDT="100000")
+        connection, _ = await bench.bind(bob, USDT="100000")
+        await account_of(bench, bob, connection)
+        await bench.quote_of_the_simulator()
+        await has(bench, await bench.order(bob, connection), "filled")
+        assert alice.pk not in bench.engine.tenants
+
+
+async def test_a_gap_during_a_catch_up_is_caught_up_too(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        tenant, account = await account_of(bench, alice, connection)
+        account.missed_events()
+        began_at = account.gaps
+        account.missed_events()
+        told = AccountSnapshot((AssetBalance("USDT", Decimal(1), Decimal(0)),), SYSTEM_CLOCK.now(), complete=False)
+        before = bench.engine.desk.figures["catch_ups"]
+        opened: list[bool] = []
+
+        async def caught_up() -> None:
+            await user_events._on_caught_up(bench.engine.desk, tenant, connection.pk, told, began_at)
+            opened.append(account.entries_open)
+
+        tenant.post(caught_up)
+        await account_of(bench, alice, connection)
+        assert opened == [False]
+        assert bench.engine.desk.figures["catch_ups"] > before
+
+
+def _metrics(user: User, connection: Connection, day: Any) -> None:
+    with tenant_scope(user.pk):
+        RiskMetrics.objects.create(
+            user=user, connection=connection, date=day, quote_asset="USDT", trade_count=5, realized_pnl=Decimal(-3)
+        )
+
+
+def _trade_counts(user: User) -> dict[Any, int]:
+    with tenant_scope(user.pk):
+        return dict(RiskMetrics.objects.values_list("date", "trade_count"))
+
+
+async def test_a_fill_of_a_day_that_memory_doesnt_hold_adds_to_that_days_figures(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine was started after midnight, the fill was before."""
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        _, account = await account_of(bench, alice, connection)
+        today = SYSTEM_CLOCK.now().date()
+        await database.run(_metrics, alice, connection, today)
+        account.metric_days.clear()
+        await bench.quote_of_the_simulator()
+        await has(bench, await bench.order(alice, connection), "filled")
+    counts = await database.run(_trade_counts, alice)
+    assert counts.keys() == {today}
+    assert counts[today] > 5
