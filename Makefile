@@ -1,7 +1,7 @@
 # DES from a fresh clone: Python 3.11 or newer and make are all that must be there. `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-system lint lock
+.PHONY: help setup demo up test test-system clients-setup test-clients lint lock
 
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
@@ -34,10 +34,16 @@ up: $(STAMP) ## all processes of an installation on this machine (wants MASTER_E
 	@$(PYTHON) manage.py up
 
 test: $(STAMP) ## the fast tests, two at a time (SQLite and a private Redis unless DATABASE_URL and REDIS_URL say else)
-	@$(PYTHON) -m pytest -n 2 -m "not system"
+	@$(PYTHON) -m pytest -n 2 -m "not system and not clients"
 
 test-system: $(STAMP) ## the slow tests: real processes that trade, are killed, frozen and restarted
 	@$(PYTHON) -m pytest -n 0 -m system
+
+clients-setup: $(STAMP) ## the environments of the exchange clients that test-clients runs, one each in .venv-clients
+	@$(PYTHON) -m tests.clients.environments
+
+test-clients: clients-setup ## exchange clients that are none of ours against the simulated exchange
+	@$(PYTHON) -m pytest -n 0 -m clients tests/clients
 
 lint: $(STAMP) ## ruff, mypy, import contracts, bandit, migrations, deployment check
 	$(PYTHON) -m ruff check .

@@ -262,6 +262,12 @@ def commission_rates(account: Account, symbol: str) -> Json:
     }  # fmt: skip
 
 
+def trade_fee(account: Account, symbol: str) -> Json:
+    """One symbol's rates as the wallet's endpoint writes them, without trailing zeros."""
+    maker, taker = (f"{rate.normalize():f}" for rate in (account.fees.maker, account.fees.taker))
+    return {"symbol": symbol, "makerCommission": maker, "takerCommission": taker}
+
+
 def test_commission(account: Account) -> Json:
     none = {"maker": "0.00000000", "taker": "0.00000000"}
     rates = commission_rates(account, "")

@@ -153,6 +153,12 @@ def commission(call: Call) -> Json:
     return payloads.commission_rates(call.account, call.market().instrument.symbol)
 
 
+def trade_fees(call: Call) -> list[Json]:
+    symbol = call.params.optional_symbol()
+    markets = [call.market_named(symbol)] if symbol else call.exchange.markets.values()
+    return [payloads.trade_fee(call.account, market.instrument.symbol) for market in markets]
+
+
 def api_restrictions(call: Call) -> Json:
     return payloads.api_restrictions(call.account)
 
