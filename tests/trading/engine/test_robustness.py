@@ -46,6 +46,15 @@ async def account_of(bench: Bench, user: User, connection: Connection) -> tuple[
     return tenant, tenant.state.accounts[connection.pk]
 
 
+async def followed(bench: Bench, stream: str) -> None:
+    """Waits until what comes now is read."""
+
+    async def is_so() -> bool:
+        return stream in bench.engine._positions
+
+    await until(is_so)
+
+
 def beat(user: User, connection: Connection, sequence: int) -> StreamTold:
     return StreamTold(connection.pk, user.pk, 7, sequence, 0, up=True)
 
@@ -55,6 +64,7 @@ async def test_messages_that_cant_be_read_stop_no_reader(alice: User, monkeypatc
         connection, _ = await bench.bind(alice, USDT="100000")
         _, account = await account_of(bench, alice, connection)
         shard = user_stream(shard_of(alice.pk))
+        await followed(bench, shard)
         await bus.append(bench._redis, shard, b"\xc1 no message", keep=1000)
         await bus.append(bench._redis, feed_stream(FEED), b"\xc1 no message", keep=1000)
         await bench._redis.publish(bus.WAKE_CHANNEL, b"\xc1 no message")
@@ -84,8 +94,10 @@ async def test_a_part_that_fails_starts_again(alice: User, monkeypatch: pytest.M
         _, account = await account_of(bench, alice, connection)
         shard = user_stream(shard_of(alice.pk))
 
+        await followed(bench, shard)
+        await bus.append(bench._redis, shard, encode(beat(alice, connection, 3)), keep=1000)
+
         async def heard() -> bool:
-            await bus.append(bench._redis, shard, encode(beat(alice, connection, 3)), keep=1000)
             return account.stream_sequence == 3
 
         await until(heard)
