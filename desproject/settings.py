@@ -118,7 +118,7 @@ def _database(url: str) -> dict[str, Any]:
             "timeout": CONFIG.db_connect_timeout,
         }
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "desproject.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
