@@ -18,7 +18,7 @@ help: ## this list
 setup: $(STAMP) ## a virtual environment in .venv with every locked dependency
 
 $(STAMP): requirements.lock
-	@sh scripts/make-venv.sh "$(VENV)"
+	@sh .ci/make-venv.sh "$(VENV)"
 	@if $(PYTHON) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; then \
 	    $(PYTHON) -m uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements.lock; \
 	else \
@@ -52,7 +52,7 @@ lint: $(STAMP) ## ruff, mypy, import contracts, bandit, migrations, deployment c
 	$(PYTHON) -m bandit --quiet --severity-level medium --recursive $(PACKAGES) manage.py  # the low ones are ruff's S rules
 	$(KEYED) $(PYTHON) manage.py makemigrations --check --dry-run
 	$(KEYED) ENFORCE_SSL=1 ALLOWED_HOSTS=des.example.org $(PYTHON) manage.py check --deploy --fail-level WARNING
-	$(PYTHON) scripts/find_secrets.py
+	$(PYTHON) .ci/find_secrets.py
 
 lock: $(STAMP) ## resolve the dependencies of pyproject.toml anew into requirements.lock
 	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

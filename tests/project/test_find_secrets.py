@@ -7,7 +7,7 @@ import pytest
 from desproject.config import BASE_DIR
 from desproject.lib.crypto import new_master_key
 
-_SCRIPT = BASE_DIR / "scripts" / "find_secrets.py"
+_SCRIPT = BASE_DIR / ".ci" / "find_secrets.py"
 
 
 def _check(path: Path) -> "subprocess.CompletedProcess[str]":
