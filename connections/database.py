@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +53,18 @@ def _prepared(call: Callable[[], T]) -> T:
 def _close_connections(together: threading.Barrier) -> None:
     together.wait()  # one job a thread
     connections.close_all()
+
+
+def limit_idle_transactions(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Lets PostgreSQL end the transaction of an engine that froze inside it, when its leases have ended.
+
+    It holds its lease rows locked, so that nobody else could take them over for as long as it stays frozen.
+    """
+    if settings.ROLE != "engine" or connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        limit = f"{round(settings.CONFIG.lease_seconds * 1000)}ms"
+        cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [limit])
 
 
 _shared: DatabaseThreads | None = None

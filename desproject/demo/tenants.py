@@ -1,5 +1,7 @@
 """Alice and Bob: users made through the real HTTP API, as anybody's program would do it."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +11,8 @@ import aiohttp
 
 from desproject.demo.exchange import Exchange
 
+# A database or Redis that is restarted is back after some seconds.
+_PATIENCE_SECONDS = 45.0
 _MONEY = {"USDT": "50000", "BTC": "0", "ETH": "0"}
 
 
@@ -55,10 +59,24 @@ class Api:
     async def call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = ""
     ) -> dict[str, Any]:
-        """One request. Raises ApiFailed for an answer that isn't 2xx."""
+        """One request, asked again while the server says that it can't answer now.
+
+        Raises ApiFailed for an answer that isn't 2xx.
+        """
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while (told := await self._once(method, path, body, token)) is None:
+            if time.monotonic() > end:
+                raise ApiFailed(f"{method} {path} wasn't available for {_PATIENCE_SECONDS:.0f} s")
+            await asyncio.sleep(1)
+        return told
+
+    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, token: str) -> dict[str, Any] | None:
+        """The answer, None for 503."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             async with self._session.request(method, f"{self._url}{path}", json=body, headers=headers) as answer:
+                if answer.status == 503:
+                    return None
                 if answer.status // 100 != 2:
                     raise ApiFailed(f"{method} {path} answered {answer.status}: {await answer.text()}")
                 told: dict[str, Any] = await answer.json() if answer.status != 204 else {}
