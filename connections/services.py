@@ -100,6 +100,8 @@ def change_connection(
 def delete_connection(*, user: User, connection: Connection) -> None:
     """Takes a connection away; its orders and trades stay, its key doesn't. Raises ConnectionInUse."""
     with transaction.atomic():
+        # The engine holds the row shared while it commits an order: none can slip in between the check and the end.
+        User.objects.select_for_update().get(pk=user.pk)
         usage.require_unused(connection.pk)
         connection.is_deleted = True
         connection.status, connection.status_reason = ConnectionStatus.DISABLED, "deleted"

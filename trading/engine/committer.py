@@ -147,7 +147,11 @@ class Committer:
             group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
             if not self._waiting:
                 self._wanted.clear()
-            await self._write(group)
+            try:
+                await self._write(group)
+            except Exception as error:  # a fault of ours: nobody may wait for ever
+                log.exception("committer_failed", sets=len(group))
+                _fail(group, CommitUnknown(str(error)))
 
     async def _write(self, group: list[_Waiting]) -> None:
         self.figures["commit_groups"] += 1

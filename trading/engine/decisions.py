@@ -264,12 +264,15 @@ async def _place(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
     except Killed as error:
         await _deny(desk, tenant, plan, Denial("kill_switch", str(error)))
         return
-    except BadRow:
-        log.info("signal_already_decided", event_key=plan.signal.event_key if plan.signal else "")
+    except BadRow as error:
+        if plan.signal is not None:
+            log.info("signal_already_decided", event_key=plan.signal.event_key)
+        else:
+            log.warning("order_not_storable", order_id=str(plan.order.pk), error=str(error).splitlines()[0])
+            await _deny_order(desk, tenant, plan.account, plan.order, "NOT_STORABLE", "the order can't be stored")
         return
     tenant.state.remember(live)
-    sends = sending.send(desk, tenant, plan.account, live, deadline, flattens=plan.flattens)
-    desk.spawn(sends, f"send-{live.order.pk}")
+    sending.start_send(desk, tenant, plan.account, live, deadline, flattens=plan.flattens)
     desk.figures["orders"] += 1
     if plan.signal is not None:
         news.tell_signal(desk, plan.signal)

@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 _BLOCK_MS = 250
 _TICK_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
+# A Redis that doesn't answer (frozen, half-open socket) is asked anew.
+_PATIENCE = 5.0
 _LOOK_BACK = 200
 _LOOK_BACK_NS = 10_000_000_000
 
@@ -179,8 +181,9 @@ class Market:
                     await asyncio.sleep(0.05)
                     continue
                 dirty: set[Instrument] = set()
-                async for stream, _, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
-                    self._take(stream, self._decoded(payload), dirty)
+                async with asyncio.timeout(_PATIENCE):
+                    async for stream, _, payload in bus.read(self._redis, self._positions, block_ms=_BLOCK_MS):
+                        self._take(stream, self._decoded(payload), dirty)
                 self._evaluate_quotes(dirty)
             except (RedisError, OSError) as error:
                 log.warning("market_unreadable", error=str(error))

@@ -77,8 +77,16 @@ def request_of(order: Order, client_order_id: str) -> OrderRequest:
     )
 
 
-async def send(
+def start_send(
     desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, deadline: float, *, flattens: bool = False
+) -> None:
+    """Sends the newest attempt in a task; from this moment on the order counts as in flight."""
+    desk.in_flight.add(live.order.pk)
+    desk.spawn(_send(desk, tenant, account, live, deadline, flattens=flattens), f"send-{live.order.pk}")
+
+
+async def _send(
+    desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, deadline: float, *, flattens: bool
 ) -> None:
     """Sends the newest attempt once and posts what came of it; never raises. Under a kill switch that was pressed
     after the commit nothing is sent any more, unless the order flattens."""
@@ -90,7 +98,6 @@ async def send(
     def stopped() -> bool:
         return not flattens and bool(tenant.state.killed(account.connection.pk, instance_id))
 
-    desk.in_flight.add(order_id)
     started = desk.clock.monotonic()
     try:
         outcome = await _call(desk, tenant, account, request, deadline, stopped)
@@ -358,7 +365,7 @@ async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID, result: Resu
         return
     live.order, live.attempt = order, again
     tenant.state.remember(live)
-    desk.spawn(send(desk, tenant, account, live, deadline), f"send-{order_id}")
+    start_send(desk, tenant, account, live, deadline)
 
 
 def ask_for(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> None:
@@ -370,13 +377,13 @@ def ask_for(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> No
 
 async def _ask(desk: Desk, tenant: Tenant, account: Account, order_id: UUID) -> None:
     """Asks by every attempt's client id until the exchange knows one, or has denied all of them after the deadline."""
-    denials, round_number = 0, 0
+    denials, round_number, newest = 0, 0, ""
     try:
         while _is_unsure(tenant, order_id) and denials < _DENIALS_NEEDED:
             await asyncio.sleep(_ASK_PAUSES[min(round_number, len(_ASK_PAUSES) - 1)])
             round_number += 1
             attempts = await run_in_db(_attempts, tenant.user_id, order_id)
-            may_still_arrive = _is_before_end(desk, attempts)
+            newest, may_still_arrive = attempts[0].client_order_id, _is_before_end(desk, attempts)
             try:
                 report = await _find(desk, tenant, account, order_id, attempts)
             except DomainError as error:
@@ -389,7 +396,7 @@ async def _ask(desk: Desk, tenant: Tenant, account: Account, order_id: UUID) -> 
     finally:
         desk.in_flight.discard(order_id)
     if denials >= _DENIALS_NEEDED:
-        tenant.post(partial(_on_never_arrived, desk, tenant, order_id))
+        tenant.post(partial(_on_never_arrived, desk, tenant, order_id, newest))
 
 
 def _is_unsure(tenant: Tenant, order_id: UUID) -> bool:
@@ -423,10 +430,13 @@ async def _find(
     return None
 
 
-async def _on_never_arrived(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+async def _on_never_arrived(desk: Desk, tenant: Tenant, order_id: UUID, newest: str) -> None:
+    """Ends the order, unless an attempt came after the newest one that was asked for."""
     live = tenant.state.orders.get(order_id)
     account = tenant.state.accounts.get(live.order.connection_id) if live else None
-    if live is not None and account is not None and order_id not in desk.in_flight:
+    if live is None or account is None or live.attempt is None:
+        return
+    if order_id not in desk.in_flight and live.attempt.client_order_id == newest:
         desk.figures["expired_unsent"] += 1
         await _move(
             desk,

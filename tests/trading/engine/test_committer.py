@@ -5,15 +5,18 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import DatabaseError
 
 from accounts.models import User
 from accounts.tenancy import everyone, shard_of, tenant_scope
+from audit.record import entry
 from connections.models import Connection, Lease
 from desproject.lib.clock import SYSTEM_CLOCK
 from risk.models import KillLevel, KillSwitch
-from trading.engine.committer import BadRow, Committer, Fenced, Killed, Scope, WriteSet, write_group
+from trading.engine import committer
+from trading.engine.committer import BadRow, Committer, CommitUnknown, Fenced, Killed, Scope, WriteSet, write_group
 from trading.engine_count import SHARD
-from trading.models import Decision, Signal, StrategyInstance
+from trading.models import Decision, Order, Signal, StrategyInstance
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EPOCH = 3
@@ -133,9 +136,9 @@ def test_bookings_go_on_under_a_kill_switch(alice: User) -> None:
 
 
 async def _commit_all(sets: list[WriteSet]) -> list[BaseException | None]:
-    committer = Committer()
-    runner = asyncio.create_task(committer.run())
-    results = await asyncio.gather(*(committer.commit(writes) for writes in sets), return_exceptions=True)
+    writer = Committer()
+    runner = asyncio.create_task(writer.run())
+    results = await asyncio.gather(*(writer.commit(writes) for writes in sets), return_exceptions=True)
     runner.cancel()
     return results
 
@@ -156,17 +159,17 @@ def test_sets_that_wait_together_share_a_transaction(alice: User) -> None:
     lease_of(alice)
 
     async def run() -> Committer:
-        committer = Committer()
-        waiting = [asyncio.create_task(committer.commit(signal_set(alice, instance, str(n)))) for n in range(20)]
+        writer = Committer()
+        waiting = [asyncio.create_task(writer.commit(signal_set(alice, instance, str(n)))) for n in range(20)]
         await asyncio.sleep(0)
-        runner = asyncio.create_task(committer.run())
+        runner = asyncio.create_task(writer.run())
         await asyncio.gather(*waiting)
         runner.cancel()
-        return committer
+        return writer
 
-    committer = asyncio.run(run())
+    writer = asyncio.run(run())
     assert len(stored(alice)) == 20
-    assert committer.figures["commit_groups"] == 1
+    assert writer.figures["commit_groups"] == 1
 
 
 def test_rows_of_another_tenant_cant_be_written(alice: User, bob: User) -> None:
@@ -174,7 +177,54 @@ def test_rows_of_another_tenant_cant_be_written(alice: User, bob: User) -> None:
     lease_of(alice)
     writes = signal_set(alice, instance, "a")
     writes.creates[0].user_id = bob.pk  # type: ignore[attr-defined]
-    committer = asyncio.run(_commit_all([writes]))
-    assert committer[0] is not None
+    results = asyncio.run(_commit_all([writes]))
+    assert results[0] is not None
     with everyone():
         assert not Signal.objects.exists()
+
+
+def test_an_intent_of_a_deactivated_user_is_refused(alice: User) -> None:
+    instance = instance_of(alice)
+    lease_of(alice)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    refused = write_group([signal_set(alice, instance, "a", intent=True)])
+    assert isinstance(refused[0], Killed)
+
+
+def test_an_intent_for_a_deleted_connection_is_refused(alice: User) -> None:
+    instance = instance_of(alice)
+    lease_of(alice)
+    with tenant_scope(alice.pk):
+        Connection.objects.filter(pk=instance.connection_id).update(is_deleted=True)
+    refused = write_group([signal_set(alice, instance, "a", intent=True)])
+    assert isinstance(refused[0], Killed)
+    assert write_group([signal_set(alice, instance, "a")]) == {}
+
+
+def test_rows_written_again_take_no_number_of_a_rolled_back_transaction(alice: User) -> None:
+    """Another process may have got the number meanwhile."""
+    instance = instance_of(alice)
+    lease_of(alice)
+    note = entry("order.placed", user_id=alice.pk, resource_type="order", resource_id=instance.pk)
+    first, second = signal_set(alice, instance, "a"), signal_set(alice, instance, "b")
+    first.create(note)
+    second.update(Order(user_id=alice.pk), "status")  # no such row
+    with pytest.raises(DatabaseError):
+        write_group([first, second])
+    assert note.pk is not None
+    committer._unnumber(first.creates)
+    assert note.pk is None
+    assert first.creates[0].pk is not None
+
+
+def test_a_fault_of_the_committer_itself_leaves_nobody_waiting(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = instance_of(alice)
+    lease_of(alice)
+    write_group([signal_set(alice, instance, "a")])
+
+    def broken(rows: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(committer, "_unnumber", broken)
+    results = asyncio.run(_commit_all([signal_set(alice, instance, "a"), signal_set(alice, instance, "b")]))
+    assert [type(result) for result in results] == [CommitUnknown, CommitUnknown]
