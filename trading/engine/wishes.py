@@ -31,8 +31,7 @@ log = structlog.get_logger(__name__)
 async def look(desk: Desk, tenant: Tenant) -> None:
     """Reads everything that was asked for and acts on it: settings first, then kill switches, cancels, new orders."""
     take_settings(tenant.state, await run_in_db(read_settings, tenant.user_id))
-    _cancel_killed(desk, tenant)
-    await flattening.flatten(desk, tenant)
+    enforce(desk, tenant)
     new_orders, commands = await run_in_db(_read_wishes, tenant.user_id)
     for command in commands:
         await _carry_out(desk, tenant, command)
@@ -49,6 +48,14 @@ async def adopt(tenant: Tenant, order_ids: AbstractSet[UUID]) -> None:
         if live is not None and OrderStatus(live.order.status) in UNANSWERED:
             log.warning("order_adopted", order_id=str(order_id))
             tenant.state.remember(live)
+
+
+def enforce(desk: Desk, tenant: Tenant) -> None:
+    """What the kill switches in force want, as often as it takes: working orders cancelled, holdings sold."""
+    if tenant.state.switches or tenant.state.is_barred:
+        _cancel_killed(desk, tenant)
+    if any(switch.flatten for switch in tenant.state.switches):
+        tenant.post(partial(flattening.flatten, desk, tenant), key="flatten")
 
 
 def chase(desk: Desk, tenant: Tenant) -> None:
