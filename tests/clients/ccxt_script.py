@@ -1,16 +1,19 @@
 # mypy: ignore-errors
 # (the client lives in an environment of its own, where mypy doesn't look)
-"""ccxt 4.5 at work: `python ccxt_script.py trade`, see sessions.py."""
+"""ccxt 4.5 at work: `python ccxt_script.py trade|stream|book`, see sessions.py."""
 
+import asyncio
 import json
 import sys
 from decimal import Decimal
 
 import ccxt
+import ccxt.pro
 
 SYMBOL = "BTC/USDT"
 TICK = Decimal("0.01")
 UNKNOWN = "999999"
+WITHIN_S = 15
 
 
 def trade(where):
@@ -58,14 +61,16 @@ def trade(where):
     }
 
 
-def client(where, key, secret):
-    exchange = ccxt.binance({"apiKey": key, "secret": secret, "enableRateLimit": False})
+def client(where, key, secret, kind=ccxt.binance):
+    exchange = kind({"apiKey": key, "secret": secret, "enableRateLimit": False})
     exchange.options |= {"fetchMargins": False, "fetchCurrencies": False, "fetchMarkets": {"types": ["spot"]}}
     exchange.urls["api"] |= {
         "public": where["rest_url"] + "/api/v3",
         "private": where["rest_url"] + "/api/v3",
         "sapi": where["rest_url"] + "/sapi/v1",
     }
+    sockets = {"spot": where["stream_url"] + "/ws", "ws-api": {"spot": where["ws_api_url"]}}
+    exchange.urls["api"].setdefault("ws", {}).update(sockets)
     exchange.number = str  # amounts as the text that came, no floats
     return exchange
 
@@ -82,6 +87,7 @@ def market(who):
     """Public data; each call must be understood, some of it is compared."""
     listed = who.market(SYMBOL)
     return {
+        "status": who.fetch_status()["status"],
         "server_time": who.fetch_time(),
         "symbol": listed["id"],
         "limits": [listed["precision"]["price"], listed["precision"]["amount"], listed["limits"]["cost"]["min"]],
@@ -108,6 +114,11 @@ def order(row):
         "price": row["price"],
         "fills": [int(fill["id"]) for fill in row["trades"]],
     }
+
+
+def change(row):
+    """An order as its stream shows it."""
+    return [row["clientOrderId"], row["status"], row["filled"]]
 
 
 def own_trade(row):
@@ -137,6 +148,86 @@ def refusal(method, *args, **kwargs):
     return None
 
 
+async def stream(where):
+    """Trades by the WebSocket API while it listens to its orders, trades and balances."""
+    alice = client(where, *where["keys"]["alice"], ccxt.pro.binance)
+    heard = {"orders": [], "trades": [], "balance": None}
+    listeners = []
+    try:
+        await alice.load_markets()
+        await alice.ensure_user_data_stream_ws_subscribe_signature("spot")
+        takers = (
+            (alice.watch_orders, lambda rows: heard["orders"].extend(map(change, rows))),
+            (alice.watch_my_trades, lambda rows: heard["trades"].extend(map(own_trade, rows))),
+            (alice.watch_balance, lambda found: heard.update(balance=balances(found))),
+        )
+        listeners += [asyncio.create_task(_collect(watch, take)) for watch, take in takers]
+        while len(alice.clients[where["ws_api_url"]].futures) < len(listeners):
+            await asyncio.sleep(0.02)
+        await _trade_by_websocket(alice, client(where, *where["keys"]["bob"]))
+        await asyncio.wait_for(_until_quiet(heard), WITHIN_S)
+    finally:
+        for listener in listeners:
+            listener.cancel()
+        await alice.close()
+    return heard
+
+
+async def _collect(watch, take):
+    while True:
+        take(await watch())
+
+
+async def _trade_by_websocket(alice, bob):
+    ask = str((await alice.fetch_order_book(SYMBOL, limit=5))["asks"][0][0])
+    inside = str(Decimal(ask) - TICK)
+    await alice.create_order_ws(SYMBOL, "market", "buy", "0.01", None, {"newClientOrderId": "market"})
+    partial = await alice.create_order_ws(
+        SYMBOL, "limit", "buy", "0.02", inside, {"newClientOrderId": "partial"}
+    )
+    await asyncio.to_thread(bob.create_order, SYMBOL, "market", "sell", "0.005", None, named("hit"))
+    await alice.cancel_order_ws(partial["id"], SYMBOL)
+
+
+async def _until_quiet(heard):
+    """Until the cancellation, the last thing that happens, is heard, with the balance after it."""
+    while not heard["orders"] or heard["orders"][-1][1] != "canceled":
+        await asyncio.sleep(0.05)
+    while heard["balance"] is None or Decimal(heard["balance"]["USDT"][1]) != 0:
+        await asyncio.sleep(0.05)
+
+
+async def book(where):
+    """Keeps a local book of a moving market, and compares it with the exchange's own once that stands still."""
+    exchange = client(where, *where["keys"]["alice"], ccxt.pro.binance)
+    try:
+        for _ in range(30):
+            await asyncio.wait_for(exchange.watch_order_book(SYMBOL), WITHIN_S)
+        sys.stdout.write("still\n")
+        sys.stdout.flush()
+        theirs = await _standing_still(exchange)
+        while exchange.orderbooks[SYMBOL]["nonce"] != theirs["nonce"]:
+            await asyncio.sleep(0.05)
+        books = {"mine": exchange.orderbooks[SYMBOL], "theirs": theirs}
+        return {name: {side: book[side] for side in ("bids", "asks")} for name, book in books.items()}
+    finally:
+        await exchange.close()
+
+
+async def _standing_still(exchange):
+    """The exchange's book when it has stopped moving: the same twice, more than a step of the market apart."""
+    before = await exchange.fetch_order_book(SYMBOL, limit=1000)
+    while True:
+        await asyncio.sleep(0.5)
+        after = await exchange.fetch_order_book(SYMBOL, limit=1000)
+        if after["nonce"] == before["nonce"]:
+            return after
+        before = after
+
+
 if __name__ == "__main__":
-    errand = {"trade": trade}[sys.argv[1]]
-    sys.stdout.write(json.dumps(errand(json.load(sys.stdin))) + "\n")
+    errand = {"trade": trade, "stream": stream, "book": book}[sys.argv[1]]
+    report = errand(json.load(sys.stdin))
+    if asyncio.iscoroutine(report):
+        report = asyncio.run(asyncio.wait_for(report, 2 * WITHIN_S))
+    sys.stdout.write(json.dumps(report) + "\n")

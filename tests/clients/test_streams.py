@@ -109,8 +109,9 @@ def test_the_public_trade_is_the_own_one(listening: Session) -> None:
         assert event["m"] is False, "a market buy takes"
 
 
-def test_a_local_book_of_a_moving_market_ends_as_the_exchanges() -> None:
-    session = sessions.run("python_binance", "book", speed=2.0)
+@pytest.mark.parametrize("client", ["python_binance", "ccxt"])
+def test_a_local_book_of_a_moving_market_ends_as_the_exchanges(client: str) -> None:
+    session = sessions.run(client, "book", speed=2.0)
     mine, theirs = session.report["mine"], session.report["theirs"]
 
     for side in ("bids", "asks"):
@@ -147,6 +148,38 @@ def test_connector_hears_every_stream_it_subscribed_to(connected: Session) -> No
     assert heard["btcusdt@miniTicker"]["s"] == "BTCUSDT"
 
 
+# ccxt
+
+
+@pytest.fixture(scope="module")
+def watching() -> Session:
+    """ccxt trades by the WebSocket API and watches."""
+    return sessions.run("ccxt", "stream")
+
+
+def test_ccxt_watches_each_order_to_its_end(watching: Session) -> None:
+    last = {client_id: (status, Decimal(filled)) for client_id, status, filled in watching.report["orders"]}
+
+    assert last == {"market": ("closed", Decimal("0.01")), "partial": ("canceled", Decimal("0.005"))}
+    assert [watching.order(name)["status"] for name in last] == ["FILLED", "CANCELED"]
+
+
+def test_ccxt_watches_its_trades(watching: Session) -> None:
+    same = ("trade_id", "order_id", "commission_asset", "is_buyer", "is_maker")
+    amounts = ("price", "quantity", "quote", "commission")
+    told, held = watching.report["trades"], watching.ledger["alice"]["fills"]
+
+    assert [[trade[name] for name in same] for trade in told] == [[fill[name] for name in same] for fill in held]
+    assert [_numbers(trade, *amounts) for trade in told] == [_numbers(fill, *amounts) for fill in held]
+    assert [trade["is_maker"] for trade in told] == [False, True]
+
+
+def test_ccxt_watches_its_balances(watching: Session) -> None:
+    told = {asset: [Decimal(part) for part in parts] for asset, parts in watching.report["balance"].items()}
+
+    assert told == _held(watching)
+
+
 def _numbers(row: Any, *names: str) -> list[Decimal]:
     return [Decimal(row[name]) for name in names]
 
@@ -156,5 +189,5 @@ def _held(session: Session) -> dict[str, list[Decimal]]:
     return {asset: _numbers(balance, "free", "locked") for asset, balance in balances.items()}
 
 
-def _levels(rows: list[list[str]]) -> list[tuple[Decimal, Decimal]]:
+def _levels(rows: list[list[Any]]) -> list[tuple[Decimal, Decimal]]:
     return [(Decimal(price), Decimal(quantity)) for price, quantity in rows]

@@ -92,6 +92,7 @@ REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/account"): _signed(trading_api.account, 20, "omitZeroBalances"),
     ("GET", "/api/v3/account/commission"): _signed(trading_api.commission, 20, "symbol"),
     ("GET", "/api/v3/rateLimit/order"): _signed(trading_api.order_counts, 40),
+    ("GET", "/sapi/v1/system/status"): _open(market_api.system_status, 1),
     ("GET", "/sapi/v1/account/apiRestrictions"): _signed(trading_api.api_restrictions, 1),
     ("GET", "/sapi/v1/asset/tradeFee"): _signed(trading_api.trade_fees, 1, "symbol"),
 }

@@ -20,6 +20,11 @@ def server_time(call: Call) -> Json:
     return {"serverTime": call.now_ms}
 
 
+def system_status(_call: Call) -> Json:
+    """Faults are the front's: what answers here is up."""
+    return {"status": 0, "msg": "normal"}
+
+
 def exchange_info(call: Call) -> Json:
     if call.params.text("symbol") and call.params.text("symbols"):
         raise errors.ApiError(-1128, "Combination of optional parameters invalid.")

@@ -340,6 +340,18 @@ async def test_key_permissions_are_told(sim: RunningSimulator) -> None:
     assert (body["enableWithdrawals"], body["enableSpotAndMarginTrading"], body["ipRestrict"]) == (True, True, False)
 
 
+async def test_an_accounts_fees_are_told_by_symbol(sim: RunningSimulator, alice: Keys) -> None:
+    told = (await sim.signed(alice, "GET", "/sapi/v1/asset/tradeFee")).body
+    assert told == [
+        {"symbol": symbol, "makerCommission": "0.001", "takerCommission": "0.001"} for symbol in ("BTCUSDT", "ETHUSDT")
+    ]
+    assert (await sim.signed(alice, "GET", "/sapi/v1/asset/tradeFee", symbol="BTCUSDT")).body == told[:1]
+
+
+async def test_the_system_says_that_it_is_up(sim: RunningSimulator) -> None:
+    assert (await sim.public("/sapi/v1/system/status")).body == {"status": 0, "msg": "normal"}
+
+
 async def test_a_key_switched_off_is_refused(sim: RunningSimulator, alice: Keys) -> None:
     await sim.control("POST", "/keys", {"api_key": alice.api_key, "enabled": False})
     assert (await sim.signed(alice, "GET", "/api/v3/account")).code == -2015
