@@ -269,7 +269,7 @@ async def _place(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
             log.info("signal_already_decided", event_key=plan.signal.event_key)
         else:
             log.warning("order_not_storable", order_id=str(plan.order.pk), error=str(error).splitlines()[0])
-            await _deny_order(desk, tenant, plan.account, plan.order, "NOT_STORABLE", "the order can't be stored")
+            await _deny_not_storable(desk, tenant, plan)
         return
     tenant.state.remember(live)
     sending.start_send(desk, tenant, plan.account, live, deadline, flattens=plan.flattens)
@@ -419,6 +419,13 @@ async def _deny_signal(desk: Desk, tenant: Tenant, signal: Signal, rule: str, re
     except BadRow:
         return
     news.tell_signal(desk, denied)
+
+
+async def _deny_not_storable(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
+    """Ends an order from the API that the database refuses; one that an earlier, unclear commit has placed after all
+    is left to the sweep."""
+    if await run_in_db(_read_new, tenant.user_id, plan.order.pk) is not None:
+        await _deny_order(desk, tenant, plan.account, plan.order, "NOT_STORABLE", "the order can't be stored")
 
 
 async def _deny_order(desk: Desk, tenant: Tenant, account: Account, order: Order, code: str, reason: str) -> None:

@@ -244,3 +244,42 @@ async def test_an_unanswered_order_that_memory_doesnt_know_is_adopted(
         )
         done = await has(bench, order, "expired")
     assert done.reject_code == "NOT_SENT"
+
+
+async def test_an_order_that_the_database_refuses_ends_instead_of_being_tried_for_ever(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await known(bench, alice)
+        await bench.quote_of_the_simulator()
+        order = await within(alice, lambda: _order_with_attempt(alice, connection))
+        done = await has(bench, order, "rejected")
+        ledger = await bench.simulator.ledger(keys)
+    assert done.reject_code == "NOT_STORABLE"
+    assert ledger["orders"] == []
+
+
+def _order_with_attempt(user: User, connection: Connection) -> Order:
+    """The id of the order's first attempt is taken already."""
+    order = Order(
+        user=user,
+        connection=connection,
+        symbol=SYMBOL,
+        side=Side.BUY,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.GTC,
+        quantity=Decimal("0.01"),
+    )
+    with transaction.atomic():
+        order.save(force_insert=True)
+        OrderAttempt(
+            client_order_id=f"d{order.pk.hex}-1",
+            user=user,
+            order=order,
+            connection=connection,
+            shard=0,
+            epoch=1,
+            send_deadline=order.created_at,
+        ).save(force_insert=True)
+    return order
