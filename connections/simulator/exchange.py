@@ -241,7 +241,6 @@ class Exchange:
     def _work(self, market: Market, order: Order) -> None:
         """Sends an order into the book and settles what it traded."""
         self._apply(market, market.book.submit(order))
-        order.updated_ms = self.now_ms()
         self.bank.relock(self.bank.get(order.owner), order, market.instrument)
         if order.status is OrderStatus.EXPIRED:
             self._report(order, "EXPIRED")
@@ -301,7 +300,7 @@ class Exchange:
         while reached := [order for order in market.waiting if _is_reached(order, market.tape.last_price)]:
             order = reached[0]
             market.waiting.remove(order)
-            order.working_ms = self.now_ms()
+            order.working_ms = order.updated_ms = self.now_ms()
             self._report(order, "NEW")
             if self._fund_triggered(market, order):
                 self._work(market, order)
@@ -331,10 +330,12 @@ class Exchange:
     def _report(
         self, order: Order, kind: str, progress: Progress | None = None, fill: Fill | None = None, cancel_id: str = ""
     ) -> None:
-        self.bank.get(order.owner).updated_ms = self.now_ms()
+        """Notes a change, at the moment of the order's last one: REST, streams and ledger tell the same time of it."""
+        moment = order.updated_ms
+        self.bank.get(order.owner).updated_ms = moment
         state = progress or Progress(order.status, order.executed, order.quote_executed)
         change = self._changes[order.owner]
-        change.reports.append(Report(order, kind, state, self.now_ms(), self._next_execution_id, fill, cancel_id))
+        change.reports.append(Report(order, kind, state, moment, self._next_execution_id, fill, cancel_id))
         self._next_execution_id += 1
         instrument = self.markets[order.symbol].instrument
         change.assets[spent_asset(order.side, instrument)] = None

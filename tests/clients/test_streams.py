@@ -165,7 +165,7 @@ def test_ccxt_watches_each_order_to_its_end(watching: Session) -> None:
 
 
 def test_ccxt_watches_its_trades(watching: Session) -> None:
-    same = ("trade_id", "order_id", "commission_asset", "is_buyer", "is_maker")
+    same = ("trade_id", "order_id", "commission_asset", "is_buyer", "is_maker", "time_ms")
     amounts = ("price", "quantity", "quote", "commission")
     told, held = watching.report["trades"], watching.ledger["alice"]["fills"]
 

@@ -7,7 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.connections.simulator.server import Keys, RunningSimulator
+from connections.simulator.sim_clock import ExchangeClock
+from tests.connections.simulator.server import Keys, RunningSimulator, running_simulator
 
 TIMEOUT = 5
 ORDER_FIELDS = {*"EscSofqpPFgCxXrilzLnNTtIwmMOZYQWV", "e"}
@@ -36,6 +37,35 @@ async def test_a_market_order_is_new_then_traded_then_the_position(sim: RunningS
     assert position["e"] == "outboundAccountPosition"
     assert position["u"] <= position["E"]
     assert {row["a"]: row["f"] for row in position["B"]}["BTC"] == "10.00099900"
+
+
+class TickingClock(ExchangeClock):
+    """A millisecond later whenever somebody looks: two looks at the time of one thing can't agree."""
+
+    _ticks = 0
+
+    def now_ms(self) -> int:
+        self._ticks += 1
+        return 1_795_000_000_000 + self._ticks
+
+
+async def test_streams_and_rest_tell_the_same_time_of_a_change() -> None:
+    async with running_simulator(clock=TickingClock()) as sim:
+        alice = await sim.create_account("alice", USDT="100000")
+        async with sim.user_socket(alice) as socket, sim.market_socket("btcusdt@trade") as public:
+            bought = (await sim.order(alice, "BUY", "0.001")).body
+            rested = (await sim.order(alice, "BUY", "0.001", "60000")).body
+            cancelled = (await sim.signed(alice, "DELETE", "/api/v3/openOrders", symbol="BTCUSDT")).body[0]
+            reports = [event for _, event in await events(socket, 7) if event["e"] == "executionReport"]
+            shown = (await public.receive_json(timeout=TIMEOUT))["data"]
+        [own] = (await sim.signed(alice, "GET", "/api/v3/myTrades", symbol="BTCUSDT")).body
+    assert [(report["x"], report["T"]) for report in reports] == [
+        ("NEW", reports[0]["O"]),
+        ("TRADE", bought["transactTime"]),
+        ("NEW", rested["transactTime"]),
+        ("CANCELED", cancelled["transactTime"]),
+    ]
+    assert own["time"] == shown["T"] == bought["transactTime"]
 
 
 async def test_a_maker_hears_of_every_partial_fill(sim: RunningSimulator, alice: Keys, bob: Keys) -> None:
