@@ -192,3 +192,24 @@ async def test_a_fill_of_a_day_that_memory_doesnt_hold_adds_to_that_days_figures
     counts = await database.run(_trade_counts, alice)
     assert counts.keys() == {today}
     assert counts[today] > 5
+
+
+async def test_a_tenant_whose_exchange_hangs_delays_no_other(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        slow, keys = await bench.bind(alice, USDT="100000")
+        quick, _ = await bench.bind(bob, USDT="100000")
+        await account_of(bench, alice, slow)
+        await account_of(bench, bob, quick)
+        await bench.simulator.fault("delay", path="/api/v3/order", method="POST", api_key=keys.api_key, seconds=4.5)
+        await bench.quote_of_the_simulator()
+        waiting = [await bench.order(alice, slow) for _ in range(6)]
+
+        for other in waiting:
+            await has(bench, other, "pending")
+        order = await bench.order(bob, quick)
+        await has(bench, order, "filled")
+        # No slot had to be given back first.
+        assert bench.engine.desk.figures["send_errors"] == 0
+        assert {(await bench.refreshed(other)).status for other in waiting} == {"pending"}
