@@ -19,6 +19,7 @@ from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from connections.database import run as run_in_db
+from connections.leases import RunInDb
 from connections.models import Connection, Lease
 from desproject.lib.clock import SYSTEM_CLOCK
 from risk.models import KillLevel, KillSwitch, RiskMetrics
@@ -126,9 +127,13 @@ class _Waiting:
 
 
 class Committer:
-    """Writes sets in groups, one transaction at a time. ``figures`` counts groups and sets."""
+    """Writes sets in groups, one transaction at a time, by ``run_job`` (an engine gives it a thread of its own).
 
-    def __init__(self) -> None:
+    ``figures`` counts groups and sets.
+    """
+
+    def __init__(self, run_job: RunInDb = run_in_db) -> None:
+        self._run_job = run_job
         self.figures = {"commit_groups": 0, "commit_sets": 0, "commit_retries": 0}
         self._waiting: list[_Waiting] = []
         self._wanted = asyncio.Event()
@@ -157,7 +162,7 @@ class Committer:
         self.figures["commit_groups"] += 1
         self.figures["commit_sets"] += len(group)
         try:
-            refused = await run_in_db(write_group, [entry.writes for entry in group])
+            refused = await self._run_job(write_group, [entry.writes for entry in group])
         except (OperationalError, InterfaceError) as error:
             log.warning("commit_unknown", sets=len(group), error=str(error))
             _fail(group, CommitUnknown(str(error)))

@@ -15,6 +15,7 @@ from accounts.tenancy import tenant_scope
 from audit.record import entry
 from connections.database import run as run_in_db
 from connections.gateways import NothingHappened, OrderType, Side, SymbolRules, TimeInForce
+from connections.models import ConnectionStatus
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO, plain, settle
 from risk.engine import Denial, Intent, RiskState, evaluate
@@ -142,8 +143,9 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
         if not (account.is_known if plan.is_exit else account.entries_open):
             raise NotReady("the account's state is being read from the exchange")
     except (NotReady, NothingHappened) as error:
-        # The row stays as it is: the sweep comes back to it.
-        if desk.clock.now() - order.created_at > timedelta(seconds=settings.CONFIG.order_timeout_seconds):
+        # The row stays as it is: the sweep comes back to it. Only what is meant to fill at once grows too old.
+        too_old = desk.clock.now() - order.created_at > timedelta(seconds=settings.CONFIG.order_timeout_seconds)
+        if too_old and (order.type == OrderType.MARKET or order.time_in_force != TimeInForce.GTC):
             await _deny_order(desk, tenant, account, order, error.code, error.message)
     except DomainError as error:
         reasons = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in error.fields.items())
@@ -245,7 +247,9 @@ def _order(
 async def _place(desk: Desk, tenant: Tenant, plan: _Plan) -> None:
     """Risk, one transaction, send. Nothing in memory changes before the commit."""
     verdict = evaluate(_intent(plan), _risk_state(desk, tenant.state, plan), _limits(tenant.state, plan), desk.rules)
-    if not plan.account.entries_open and not plan.is_exit:
+    if plan.account.connection.status != ConnectionStatus.OK and not plan.is_exit:
+        verdict = Denial("connection_unhealthy", plan.account.connection.status_reason or "its key doesn't work")
+    elif not plan.account.entries_open and not plan.is_exit:
         verdict = Denial("catching_up", "the account's state is being read from the exchange, try again shortly")
     if isinstance(verdict, Denial) and not plan.flattens:
         await _deny(desk, tenant, plan, verdict)

@@ -60,7 +60,9 @@ class Engine:
         self._sweeps = 0
         self._redis = bus.connect()
         # A thread of its own: leases are renewed in time however many jobs wait for the other threads.
+        # Neither leases nor commits wait for tenants that are being read.
         self._lease_thread = DatabaseThreads(1)
+        self._commit_thread = DatabaseThreads(1)
         keeper = LeaseKeeper(
             SHARD,
             lambda: _ALL_SHARDS,
@@ -70,7 +72,8 @@ class Engine:
             figures=self._figures,
             clock=clock,
         )
-        self.desk = Desk(clock, Committer(), GatewayPool(), keeper, rules(), SendSlots(settings.CONFIG.engine_sends))
+        committer = Committer(self._commit_thread.run)
+        self.desk = Desk(clock, committer, GatewayPool(), keeper, rules(), SendSlots(settings.CONFIG.engine_sends))
         self.market = Market(self.desk, self._redis, self.tenants)
 
     async def run(self) -> None:
@@ -101,6 +104,7 @@ class Engine:
             await self.desk.pool.aclose()
             await self._redis.aclose()
             self._lease_thread.close()
+            self._commit_thread.close()
             log.info("engine_ended", owner=str(self.desk.keeper.owner))
 
     async def _keep_running(self, name: str, part: Callable[[], Awaitable[None]]) -> None:

@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 
 from accounts.tenancy import tenant_scope
+from audit.record import entry
 from connections.database import run as run_in_db
 from connections.gateways import (
     Gateway,
@@ -28,6 +29,7 @@ from connections.gateways import (
     TimeInForce,
     UnknownOrder,
 )
+from connections.models import ConnectionStatus
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO
 from trading.engine import booking, failpoints, news
@@ -173,11 +175,33 @@ async def _on_outcome(
         await _move(
             desk, tenant, account, live, OrderStatus.REJECTED, "key_refused", outcome.code, outcome.message, result
         )
+        await _mark_unhealthy(desk, tenant, account, outcome.message)
     elif isinstance(outcome, NothingHappened):
         await _retry_later(desk, tenant, account, live, outcome, result)
     else:
         await _move(desk, tenant, account, live, OrderStatus.UNKNOWN, "no_answer", "", "", result)
         ask_for(desk, tenant, account, live)
+
+
+async def _mark_unhealthy(desk: Desk, tenant: Tenant, account: Account, reason: str) -> None:
+    """The key doesn't work any more: no entries until its owner replaces it, or tests it with success."""
+    if account.connection.status != ConnectionStatus.OK:
+        return
+    row = changed(account.connection, status=ConnectionStatus.UNHEALTHY, status_reason=reason[:200])
+    writes = tenant.write_set()
+    writes.update(row, "status", "status_reason")
+    writes.create(
+        entry(
+            "connection.unhealthy",
+            user_id=tenant.user_id,
+            resource_type="connection",
+            resource_id=row.pk,
+            details={"reason": reason},
+            at=desk.clock.now(),
+        )
+    )
+    await desk.committer.commit(writes)
+    account.connection = row
 
 
 def _outcome_of(error: GatewayError) -> str:

@@ -8,6 +8,7 @@ from accounts.models import User
 from accounts.tenancy import tenant_scope
 from connections import database
 from connections.gateways import OrderType, Side
+from connections.models import Connection
 from tests.trading.engine.harness import Bench, running_bench, until
 from trading.models import Balance, Order, OrderAttempt, Position, Reservation, Trade
 from trading.services import cancel_order
@@ -160,3 +161,18 @@ async def test_two_tenants_never_touch_each_other(alice: User, bob: User, monkey
         await ended(bench, sell, "filled")
     assert {trade.side for trade in await database.run(rows, alice, Trade)} == {"buy"}
     assert {trade.side for trade in await database.run(rows, bob, Trade)} == {"sell"}
+
+
+async def test_a_refused_key_makes_the_connection_unhealthy(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await bench.quote_of_the_simulator()
+        await bench.simulator.fault("http_error", path="/api/v3/order", status=401, code=-2015, count=1)
+        refused = await ended(bench, await bench.order(alice, connection), "rejected")
+        later = await ended(bench, await bench.order(alice, connection), "rejected")
+        ledger = await bench.simulator.ledger(keys)
+    assert refused.reject_code == "KEY_REFUSED"
+    assert later.reject_code == "RISK_CONNECTION_UNHEALTHY"
+    assert ledger["orders"] == []
+    (row,) = await database.run(rows, alice, Connection)
+    assert row.status == "unhealthy"
