@@ -7,7 +7,7 @@ stored. Every function works inside the user's tenant scope, which the caller ha
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from asgiref.sync import async_to_sync
@@ -20,9 +20,9 @@ from accounts.tenancy import shard_of
 from audit.record import record
 from connections import custody, usage
 from connections.exchanges import venue
-from connections.exchanges.network import Network
 from connections.gateways import Credentials, KeyPermissions, KeyRefused, Unreachable
 from connections.models import Connection, ConnectionStatus, Mode
+from connections.pool import lent_gateway
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import Conflict, InvalidInput
@@ -175,24 +175,10 @@ def ask_exchange(exchange: str, mode: str, credentials: Credentials) -> KeyPermi
     return async_to_sync(_ask)(exchange, mode, credentials)
 
 
-@contextlib.asynccontextmanager
-async def _network() -> AsyncIterator[Network]:
-    """Sockets for one question: the web process keeps none open to exchanges."""
-    network = Network()
-    try:
-        yield network
-    finally:
-        await network.aclose()
-
-
 async def _ask(exchange: str, mode: str, credentials: Credentials) -> KeyPermissions:
     try:
-        async with asyncio.timeout(_PATIENCE), _network() as network:
-            gateway = venue(exchange).gateway(credentials, mode, network)
-            try:
-                return await gateway.permissions()
-            finally:
-                await gateway.aclose()
+        async with asyncio.timeout(_PATIENCE), lent_gateway(exchange, mode, credentials) as gateway:
+            return await gateway.permissions()
     except TimeoutError:
         raise Unreachable("the exchange doesn't answer") from None
 

@@ -7,9 +7,10 @@ from rest_framework import serializers
 
 from connections.gateways import OrderType, Side, TimeInForce
 from desproject.lib.api import AmountField
-from desproject.lib.money import ZERO, settle
+from desproject.lib.money import ZERO
 from trading.models import Balance, InstanceMode, InstanceStatus, Order, Position, Signal, StrategyInstance, Trade
 from trading.order_states import OrderStatus
+from trading.positions import PositionState, unrealized
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -97,7 +98,8 @@ class PositionSerializer(serializers.ModelSerializer[Position]):
         mark = self._mark(position)
         if mark is None:
             return None
-        return AmountField().to_representation(settle(position.quantity * (mark - position.average_price)))
+        held = PositionState(position.quantity, position.average_price)
+        return AmountField().to_representation(unrealized(held, mark))
 
     def _mark(self, position: Position) -> Decimal | None:
         mark: Decimal | None = self.context.get("marks", {}).get((position.connection_id, position.symbol))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import redis.asyncio
 import structlog
 from django.conf import settings
@@ -176,7 +177,7 @@ class StreamHost:
     async def _listen(self) -> None:
         """Wake-ups about connections; one that gets lost costs a second."""
         while True:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(RedisError, OSError, msgspec.DecodeError):  # a message that can't be read is none
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(bus.WAKE_CHANNEL)
                     async for message in subscription.listen():

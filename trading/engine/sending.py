@@ -255,6 +255,10 @@ async def book_report(
     change = booking.book(tenant.state, account, live, report, rules, cause=cause, now=desk.clock.now())
     if not change.is_empty:
         failpoints.reach("before_booking")
+        if live.order.status == OrderStatus.EXPIRED and change.order.status != OrderStatus.EXPIRED:
+            # Given up as never sent, and there after all: somebody should look at the exchange's clock and at ours.
+            desk.figures["adopted_expired"] += 1
+            log.error("expired_order_adopted", order_id=str(live.order.pk), status=change.order.status)
         await _commit_booking(desk, tenant, change, result)
         failpoints.reach("after_booking")
     if live.order.reported_quantity > live.order.filled_quantity:

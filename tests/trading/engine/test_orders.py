@@ -9,7 +9,9 @@ from accounts.tenancy import tenant_scope
 from connections import database
 from connections.gateways import OrderType, Side
 from connections.models import Connection
+from tests.connections.simulator.server import Keys
 from tests.trading.engine.harness import Bench, running_bench, until
+from trading.engine import sending
 from trading.models import Balance, Order, OrderAttempt, Position, Reservation, Trade
 from trading.services import cancel_order
 
@@ -176,3 +178,24 @@ async def test_a_refused_key_makes_the_connection_unhealthy(alice: User, monkeyp
     assert ledger["orders"] == []
     (row,) = await database.run(rows, alice, Connection)
     assert row.status == "unhealthy"
+
+
+async def test_an_order_given_up_too_early_is_adopted_with_an_error_in_the_log(
+    alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        await bench.simulator.fault("drop_before", path="/api/v3/order", count=1)
+        await bench.quote_of_the_simulator()
+        order = await ended(bench, await bench.order(alice, connection), "expired")
+        keys = Keys("alice-api-key-0000", "alice-secret")
+        late = await bench.simulator.order(keys, "BUY", "0.01", newClientOrderId=order.client_order_id)
+        assert late.status == 200
+        tenant = bench.engine.tenants[alice.pk]
+        account = tenant.state.accounts[connection.pk]
+        gateway = await bench.engine.desk.gateway(tenant, account)
+        report = await sending.whole_report(gateway, order, order.client_order_id)
+        sending.post_report(bench.engine.desk, tenant, order.pk, report)
+        done = await ended(bench, order, "filled")
+    assert done.filled_quantity == Decimal("0.01")
+    assert "expired_order_adopted" in caplog.text
