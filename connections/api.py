@@ -15,7 +15,7 @@ from connections.gateways import Credentials
 from connections.models import Connection, ConnectionStatus, Mode
 from desproject.lib.api import ErrorAnswer
 
-_AT_EXCHANGE = {
+AT_EXCHANGE = {
     502: OpenApiResponse(ErrorAnswer, "The exchange answered with something unexpected."),
     503: OpenApiResponse(ErrorAnswer, "The exchange can't be reached; nothing was stored."),
 }
@@ -25,16 +25,19 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     mode = serializers.ChoiceField(choices=Mode.choices)
     status = serializers.ChoiceField(choices=ConnectionStatus.choices)
     permissions = serializers.DictField()
+    key_age_days = serializers.IntegerField(read_only=True)
+    key_is_old = serializers.BooleanField(source="is_key_old", read_only=True)
+    key_hint = serializers.CharField(read_only=True, help_text="What would make the key safer; empty when nothing.")
 
     class Meta:
         model = Connection
         fields = (
             "id", "name", "exchange", "mode", "api_key_masked", "key_version", "status", "status_reason",
-            "permissions", "last_checked_at", "created_at",
+            "permissions", "last_checked_at", "key_age_days", "key_is_old", "key_hint", "created_at",
         )
 
 
-class _KeySerializer(serializers.Serializer[Any]):
+class KeySerializer(serializers.Serializer[Any]):
     """A key and its secret: only together."""
 
     api_key = serializers.CharField(max_length=200, write_only=True)
@@ -47,13 +50,13 @@ class _KeySerializer(serializers.Serializer[Any]):
         return value
 
 
-class NewConnectionSerializer(_KeySerializer):
+class NewConnectionSerializer(KeySerializer):
     name = serializers.CharField(max_length=80)
     exchange = serializers.CharField(max_length=32)
     mode = serializers.ChoiceField(choices=Mode.choices)
 
 
-class ConnectionChangesSerializer(_KeySerializer):
+class ConnectionChangesSerializer(KeySerializer):
     name = serializers.CharField(max_length=80, required=False)
     api_key = serializers.CharField(max_length=200, write_only=True, required=False)
     api_secret = serializers.CharField(max_length=500, write_only=True, required=False)
@@ -83,7 +86,7 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Tenant
     @extend_schema(
         operation_id="connection_create",
         request=NewConnectionSerializer,
-        responses={201: ConnectionSerializer, **REFUSED, **CONFLICT, **_AT_EXCHANGE},
+        responses={201: ConnectionSerializer, **REFUSED, **CONFLICT, **AT_EXCHANGE},
     )
     def create(self, request: Request) -> Response:
         serializer = NewConnectionSerializer(data=request.data)
@@ -98,7 +101,7 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Tenant
     @extend_schema(
         operation_id="connection_change",
         request=ConnectionChangesSerializer,
-        responses={200: ConnectionSerializer, **REFUSED, **MISSING, **CONFLICT, **_AT_EXCHANGE},
+        responses={200: ConnectionSerializer, **REFUSED, **MISSING, **CONFLICT, **AT_EXCHANGE},
     )
     def partial_update(self, request: Request, id: object) -> Response:
         row = self.get_object()
@@ -118,7 +121,7 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Tenant
 
     @extend_schema(
         operation_id="connection_test", request=None,
-        responses={200: ConnectionSerializer, **REFUSED, **MISSING, **_AT_EXCHANGE},
+        responses={200: ConnectionSerializer, **REFUSED, **MISSING, **CONFLICT, **AT_EXCHANGE},
     )
     @action(detail=True, methods=["post"])
     def test(self, request: Request, id: object) -> Response:

@@ -4,13 +4,16 @@ Each ciphertext is tied to tenant, row and column, so that one moved to another 
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
+from accounts import unreadable
+from audit.record import record
 from connections.gateways import Credentials
 from connections.models import Connection
-from desproject.lib.crypto import CustodyError, Keyring, version_of
+from desproject.lib.crypto import CustodyError, Keyring, MasterKeyInvalid, version_of
+from desproject.lib.custody import keyring as keyring_of_process
+from desproject.lib.custody import place
 from desproject.lib.errors import DomainError
 
 _SHOWN = 4
@@ -44,12 +47,12 @@ class SealedCredentials:
 
 def key_place(user_id: UUID, connection_id: UUID) -> str:
     """Where an API key is stored, as the associated data of its encryption."""
-    return f"connections.api_key:{user_id}:{connection_id}"
+    return place("connections.api_key", user_id, connection_id)
 
 
 def secret_place(user_id: UUID, connection_id: UUID) -> str:
     """Where an API secret is stored, as the associated data of its encryption."""
-    return f"connections.api_secret:{user_id}:{connection_id}"
+    return place("connections.api_secret", user_id, connection_id)
 
 
 def seal_credentials(
@@ -63,7 +66,7 @@ def seal_credentials(
 
 
 def open_credentials(connection: Connection, *, keyring: Keyring | None = None) -> Credentials:
-    """Decrypts a row's key. Whoever calls this for use writes ``api_key.accessed`` to the audit log beside it.
+    """Decrypts a row's key; for use there is ``read_credentials``, which audits it.
 
     Raises CredentialsUnreadable, whose text holds neither key nor ciphertext.
     """
@@ -72,9 +75,27 @@ def open_credentials(connection: Connection, *, keyring: Keyring | None = None) 
         return Credentials(
             keys.open(connection.api_key_sealed, key_place(connection.user_id, connection.pk)),
             keys.open(connection.api_secret_sealed, secret_place(connection.user_id, connection.pk)),
+            tenant=str(connection.user_id),
         )
     except CustodyError as error:
         raise CredentialsUnreadable(f"the stored key can't be opened: {error}") from None
+
+
+def read_credentials(connection: Connection, use: str) -> Credentials:
+    """Decrypts a row's key for use, and audits that; a key that can't be opened is audited too.
+
+    Not inside a transaction, which the error would roll back. Raises CredentialsUnreadable.
+    """
+    about: dict[str, Any] = {
+        "user_id": connection.user_id, "resource_type": "connection", "resource_id": connection.pk,
+    }
+    try:
+        credentials = open_credentials(connection)
+    except CredentialsUnreadable as error:
+        unreadable.tell("api_key.unreadable", **about, use=use, reason=error.message)
+        raise
+    record("api_key.accessed", **about, details={"use": use})
+    return credentials
 
 
 def mask(api_key: str, exchange: str) -> str:
@@ -84,7 +105,7 @@ def mask(api_key: str, exchange: str) -> str:
 
 
 def _keyring() -> Keyring:
-    if settings.KEYRING is None:
-        raise CredentialsUnreadable("this process has no master key")
-    keyring: Keyring = settings.KEYRING
-    return keyring
+    try:
+        return keyring_of_process()
+    except MasterKeyInvalid as error:
+        raise CredentialsUnreadable(str(error)) from None

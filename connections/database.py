@@ -6,15 +6,19 @@ checked before each job: after a restart of PostgreSQL a long-lived thread would
 
 import asyncio
 import contextvars
+import select
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import Error, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from desproject.lib.metrics.registry import METRICS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +51,23 @@ class DatabaseThreads:
 
 def _prepared(call: Callable[[], T]) -> T:
     close_old_connections()
-    return call()
+    for connection in connections.all(initialized_only=True):
+        if _is_quiet(connection):
+            connection.health_check_done = True  # type: ignore[attr-defined]  # the stubs don't know it
+    try:
+        return call()
+    finally:
+        close_old_connections()  # a web process keeps none between two jobs: back to its pool
+
+
+def _is_quiet(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a PostgreSQL server has said nothing since the last job. One that goes away closes its sockets, which a
+    look shows without asking: Django's own check would be one more way there and back before every commit."""
+    if connection.vendor != "postgresql" or connection.connection is None or connection.connection.closed:
+        return False
+    poller = select.poll()
+    poller.register(connection.connection.fileno(), select.POLLIN)
+    return not poller.poll(0)
 
 
 def _close_connections(together: threading.Barrier) -> None:
@@ -65,6 +85,26 @@ def limit_idle_transactions(connection: BaseDatabaseWrapper, **_: Any) -> None:
     with connection.cursor() as cursor:
         limit = f"{round(settings.CONFIG.lease_seconds * 1000)}ms"
         cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [limit])
+
+
+_QUERY = METRICS.recorder("database.query")
+
+
+def measure_queries(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Times every statement on this connection, and counts those that failed."""
+    if _measured not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_measured)
+
+
+def _measured(execute: Callable[..., T], sql: str, params: Any, many: bool, context: dict[str, Any]) -> T:
+    started = time.perf_counter()
+    try:
+        return execute(sql, params, many, context)
+    except Error:
+        METRICS.count("database.errors")
+        raise
+    finally:
+        _QUERY.record(time.perf_counter() - started)
 
 
 _shared: DatabaseThreads | None = None

@@ -18,8 +18,10 @@ Provider = Callable[[], Mapping[str, Mapping[str, Collection[str]]]]
 # What consoles look at is forgotten so long after the last of them asked.
 ASK_SECONDS = 30
 
+_MANY = 1000
+
 _providers: list[Provider] = []
-_beats: list[Callable[[], None]] = []
+_beats: list[Callable[[], object]] = []
 
 
 def register(provider: Provider) -> None:
@@ -28,7 +30,7 @@ def register(provider: Provider) -> None:
         _providers.append(provider)
 
 
-def on_beat(job: Callable[[], None]) -> None:
+def on_beat(job: Callable[[], object]) -> None:
     """Adds a job that a stream process does about every two seconds in a database thread."""
     if job not in _beats:
         _beats.append(job)
@@ -69,6 +71,22 @@ def ask(feed: str, symbols: Collection[str]) -> None:
 async def asked(client: "redis.asyncio.Redis", feed: str) -> set[str]:
     """The symbols that consoles want. Raises RedisError."""
     return {symbol.decode() for symbol in await client.smembers(_key(feed))}  # type: ignore[misc]
+
+
+async def ask_anew(client: "redis.asyncio.Redis", feed: str, symbol: str) -> None:
+    """Wants a symbol's order book given up and read anew. Raises RedisError."""
+    await client.sadd(_anew_key(feed), symbol)  # type: ignore[misc]
+    await client.expire(_anew_key(feed), ASK_SECONDS)
+
+
+async def asked_anew(client: "redis.asyncio.Redis", feed: str) -> set[str]:
+    """The symbols whose books are to be read anew, told once. Raises RedisError."""
+    found = await client.spop(_anew_key(feed), _MANY)  # type: ignore[misc]
+    return {symbol.decode() for symbol in found or ()}
+
+
+def _anew_key(feed: str) -> str:
+    return f"des:anew:{feed}"
 
 
 def _key(feed: str) -> str:

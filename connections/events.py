@@ -58,10 +58,13 @@ class BookState(MarketEvent, frozen=True, tag="b"):
 
 
 class FeedState(MarketEvent, frozen=True, tag="f"):
-    """The feed came or went; ``symbol`` is empty when it is the whole feed."""
+    """The feed came or went. With a ``symbol``: some of it got lost though the feed is up, ``reason`` says what; not
+    ``up``: while the feed is polled only its best prices are told."""
 
     up: bool
     reason: str
+    # What follows was asked for by REST about once a second: there is no socket.
+    polled: bool = False
 
 
 AnyMarketEvent = Quote | PublicTrade | CandleUpdate | BookState | FeedState

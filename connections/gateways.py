@@ -7,14 +7,17 @@ The errors, split by what a caller does about them::
     GatewayError
     ├── NothingHappened          the exchange did not act; trying again later is safe
     │   ├── Throttled            over a limit; wait ``retry_after`` seconds
-    │   │   └── Banned           this address is shut out; all traffic stops until then
+    │   │   ├── Banned           this address is shut out; all traffic stops until then
+    │   │   └── OutOfBudget      we stopped ourselves: it would have waited too long for its turn
     │   ├── Unreachable          no connection could be made, or the exchange says it is overloaded
     │   └── DeadlinePassed       we stopped ourselves before sending
     ├── OrderRejected            permanent: the exchange said no
     ├── OutcomeUnknown           it may have happened; ask by client order id before anything else
     ├── UnknownOrder             the exchange doesn't know the order
     ├── KeyRefused               key, signature, address or permission refused; the connection is unhealthy
+    ├── NotOffered               this venue can't do that; its capabilities say so
     └── UnexpectedShape          the answer doesn't look as documented
+        └── UnreadableRefusal    it says that the request failed, and nobody can read why
 """
 
 from collections.abc import Sequence
@@ -76,6 +79,10 @@ class Banned(Throttled):
     code = "EXCHANGE_BANNED"
 
 
+class OutOfBudget(Throttled):
+    code = "EXCHANGE_BUDGET_EXHAUSTED"
+
+
 class Unreachable(NothingHappened):
     code = "EXCHANGE_UNREACHABLE"
 
@@ -108,21 +115,38 @@ class KeyRefused(GatewayError):
     status = 400
 
 
+class NotOffered(GatewayError):
+    code = "NOT_OFFERED"
+    status = 400
+
+
 class UnexpectedShape(GatewayError):
     code = "UNEXPECTED_SHAPE"
 
 
+class UnreadableRefusal(UnexpectedShape):
+    """An error page, say of a proxy on the way: a temporary failure, and no sign that the exchange has changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An API key in the clear; lives only in memory and never shows itself."""
+    """An API key in the clear; lives only in memory and never shows itself.
+
+    ``tenant`` names who shares in the exchange's request limits by it; empty for a key that isn't stored (yet).
+    """
 
     api_key: str = field(repr=False)
     api_secret: str = field(repr=False)
+    tenant: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolRules:
-    """The exchange's filters for one symbol. Steps, minima and maxima in base or quote units; 0 means no limit."""
+    """The exchange's filters for one symbol. Steps, minima and maxima in base or quote units; 0 means no limit.
+
+    ``price_bands``, where the step depends on the price: (from this price on, step), highest first. ``price_step`` is
+    then the finest of them.
+    """
 
     symbol: str
     base: str
@@ -133,6 +157,11 @@ class SymbolRules:
     max_quantity: Decimal
     min_notional: Decimal
     market_max_quantity: Decimal = ZERO
+    price_bands: tuple[tuple[Decimal, Decimal], ...] = ()
+
+    def price_step_at(self, price: Decimal) -> Decimal:
+        """In which steps prices move around this one. Every band begins at a multiple of the steps beside it."""
+        return next((step for lowest, step in self.price_bands if price >= lowest), self.price_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +225,7 @@ class OrderReport:
 
 @dataclass(frozen=True, slots=True)
 class AssetBalance:
-    """What the account holds: ``free`` plus ``locked`` in open orders."""
+    """What the account holds: ``free`` plus ``locked`` in open orders, or as margin."""
 
     asset: str
     free: Decimal
@@ -210,6 +239,49 @@ class AccountSnapshot:
     balances: tuple[AssetBalance, ...]
     as_of: datetime
     complete: bool
+
+
+class MarginType(StrEnum):
+    """What backs a position: all of the account's balance, or only what was set aside for it."""
+
+    CROSS = "cross"
+    ISOLATED = "isolated"
+
+
+@dataclass(frozen=True, slots=True)
+class MarginSettings:
+    """How positions of one symbol are held: their worth is at most ``leverage`` times their margin."""
+
+    leverage: int
+    margin_type: MarginType
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPosition:
+    """An open position. ``quantity`` is in base and below 0 for a short one; the profit is in the settlement asset.
+
+    ``liquidation_price`` is None where no price would liquidate it.
+    """
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    mark_price: Decimal
+    unrealized_pnl: Decimal
+    leverage: int
+    margin_type: MarginType
+    liquidation_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingPayment:
+    """What a position earned (above 0) or paid when funding was due."""
+
+    exchange_id: str
+    symbol: str
+    amount: Decimal
+    asset: str
+    paid_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +320,14 @@ class Gateway(Protocol):
         """Sends the order once. The deadline is rechecked right before the write (DeadlinePassed), and given to the
         exchange as the request's expiry where it knows one."""
 
-    async def cancel_order(self, symbol: str, client_order_id: str) -> OrderReport:
-        """Cancels. Raises UnknownOrder when it isn't open (any more): ask for its state then."""
+    async def cancel_order(self, symbol: str, client_order_id: str, exchange_order_id: str = "") -> OrderReport:
+        """Cancels. Raises UnknownOrder when it isn't open (any more): ask for its state then.
 
-    async def order(self, symbol: str, client_order_id: str) -> OrderReport:
+        Orders placed elsewhere are named by the exchange's id, here and in ``order``: others' ids may be empty, or used
+        twice.
+        """
+
+    async def order(self, symbol: str, client_order_id: str, exchange_order_id: str = "") -> OrderReport:
         """The order's state. Raises UnknownOrder: the exchange says that it has never seen the id."""
 
     async def open_orders(self) -> Sequence[OrderReport]: ...
@@ -260,6 +336,21 @@ class Gateway(Protocol):
         """Executions since the time (inclusive), or of one order, oldest first, all pages."""
 
     async def account(self) -> AccountSnapshot: ...
+
+    async def positions(self) -> Sequence[AccountPosition]:
+        """All that are open; a spot account has none."""
+
+    async def margin_settings(self, symbol: str) -> MarginSettings:
+        """Raises NotOffered where there is no margin."""
+
+    async def set_leverage(self, symbol: str, leverage: int) -> int:
+        """Sets it and says what is in force. Raises OrderRejected for what the exchange doesn't allow, NotOffered."""
+
+    async def set_margin_type(self, symbol: str, margin_type: MarginType) -> None:
+        """Raises OrderRejected, for example while the symbol has orders or a position; NotOffered."""
+
+    async def funding_payments(self, symbol: str, since: datetime) -> Sequence[FundingPayment]:
+        """Since the time (inclusive), oldest first, all pages; none on spot."""
 
     async def candles(self, symbol: str, timeframe: str, limit: int) -> Sequence[Candle]:
         """The newest ``limit`` candles, oldest first; the last one may not be closed."""

@@ -44,6 +44,7 @@ class LeaseKeeper:
     """Gets and keeps this process's share of the leases of one kind.
 
     ``keys`` names all work of the kind at present. ``on_gain`` is awaited when a lease is newly held: it must be quick.
+    ``on_given_back`` is awaited when others may take some of ours.
     ``on_loss`` runs on its own when one is no longer held (expired under us, or let go): however long it takes, the
     other leases are renewed; until it has ended the key isn't given back, nor gained again. ``figures`` is written to
     the process's row.
@@ -57,6 +58,7 @@ class LeaseKeeper:
         *,
         on_gain: Callable[[HeldLease], Awaitable[None]],
         on_loss: Callable[[str], Awaitable[None]],
+        on_given_back: Callable[[], Awaitable[None]] | None = None,
         figures: Callable[[], dict[str, Any]] = dict,
         lease_seconds: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
@@ -69,19 +71,33 @@ class LeaseKeeper:
         self._run_in_db = run_in_db
         self._on_gain = on_gain
         self._on_loss = on_loss
+        self._on_given_back = on_given_back
         self._figures = figures
         self._seconds = lease_seconds or settings.CONFIG.lease_seconds
         self._clock = clock
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._wanted = asyncio.Event()
 
     async def run(self) -> None:
         """Renews, gains and lets go until the process is told to drain; then hands everything over and returns."""
         while not self.draining.is_set():
+            self._wanted.clear()
             await self._round()
             self._drop_expired()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.draining.wait(), self._seconds / 4)
+            await self._pause()
         await self.release_all()
+
+    def look(self) -> None:
+        """Somebody let go of leases: renews and gains now, and not only when it is time."""
+        self._wanted.set()
+
+    async def _pause(self) -> None:
+        """Until it is time to renew, or there is a reason to look earlier."""
+        reasons = [asyncio.create_task(event.wait()) for event in (self.draining, self._wanted)]
+        await asyncio.wait(reasons, timeout=self._seconds / 4, return_when=asyncio.FIRST_COMPLETED)
+        for reason in reasons:
+            reason.cancel()
+        await asyncio.gather(*reasons, return_exceptions=True)
 
     def still_valid(self, key: str, epoch: int) -> bool:
         """Whether we may act now for this key in the name of this epoch."""
@@ -97,6 +113,8 @@ class LeaseKeeper:
             await self._run_in_db(self._forget)
         except (DatabaseError, InterfaceError) as error:
             log.warning("leases_not_released", kind=self.kind, error=str(error))
+        else:
+            await self._say_given_back()
 
     async def _round(self) -> None:
         started = self._clock.monotonic()
@@ -130,6 +148,11 @@ class LeaseKeeper:
         log.info("leases_handed_over", kind=self.kind, count=len(free), later=len(surplus) - len(free))
         with contextlib.suppress(DatabaseError, InterfaceError):  # else they end by themselves
             await self._run_in_db(self._give_back, free)
+            await self._say_given_back()
+
+    async def _say_given_back(self) -> None:
+        if self._on_given_back is not None:
+            await self._on_given_back()
 
     def _drop_expired(self) -> None:
         now = self._clock.monotonic()
@@ -197,6 +220,9 @@ class LeaseKeeper:
     def _take(self, wanted: set[str], free_hands: int, now: datetime, expires_at: datetime) -> None:
         if free_hands <= 0:
             return
+        overdue = now - timedelta(seconds=self._seconds)
+        if Lease.objects.filter(kind=self.kind, key__in=wanted, expires_at__lte=overdue).exists():
+            _end_frozen(self._seconds)
         free = Q(owner__isnull=True) | Q(expires_at__lte=now)
         with transaction.atomic():
             rows = Lease.objects.filter(free, kind=self.kind, key__in=wanted).order_by("key")
@@ -216,6 +242,26 @@ class LeaseKeeper:
         now = self._clock.now()
         Lease.objects.filter(kind=self.kind, owner=self.owner).update(owner=None, expires_at=now)
         Process.objects.filter(pk=self.owner).delete()
+
+
+# A process that froze inside a transaction holds its lease rows locked, so that nobody could take them over. Inside a
+# pipeline PostgreSQL doesn't call such a session idle, and its own limit for idle transactions doesn't end it.
+_END_FROZEN = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
+  AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - make_interval(secs => %s)
+  AND pid IN (SELECT pid FROM pg_locks WHERE granted AND relation = 'leases'::regclass)
+"""
+
+
+def _end_frozen(seconds: float) -> None:
+    """Ends the sessions that hold lease rows inside a transaction, and whose process has said nothing for so long."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_END_FROZEN, [seconds])
+        if ended := len(cursor.fetchall()):
+            log.warning("frozen_sessions_ended", count=ended)
 
 
 _DRAIN = "drain"
@@ -246,3 +292,9 @@ def living(kind: str, now: datetime) -> int:
     """How many processes of a kind give signs of life and take on work."""
     fresh = now - timedelta(seconds=settings.CONFIG.lease_seconds)
     return Process.objects.filter(kind=kind, draining=False, seen_at__gt=fresh).count()
+
+
+def figures_of(kind: str, now: datetime) -> list[dict[str, Any]]:
+    """What the living processes of a kind last told of themselves."""
+    fresh = now - timedelta(seconds=settings.CONFIG.lease_seconds)
+    return list(Process.objects.filter(kind=kind, seen_at__gt=fresh).values_list("figures", flat=True))

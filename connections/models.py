@@ -4,8 +4,13 @@ import uuid
 from typing import ClassVar
 
 from django.db import models
+from django.utils import timezone
 
 from accounts.tenancy import TenantModel
+from desproject.lib.clock import SYSTEM_CLOCK
+
+# Past that its owner is reminded to make a new key.
+OLD_KEY_DAYS = 30
 
 
 class Mode(models.TextChoices):
@@ -32,12 +37,16 @@ class Connection(TenantModel):
     api_secret_sealed = models.TextField(editable=False)
     api_key_masked = models.CharField(max_length=40, editable=False)
     key_version = models.PositiveIntegerField(editable=False)
+    # When the present key was stored: its age.
+    key_set_at = models.DateTimeField(default=timezone.now, editable=False)
     # Raised with every change of key or secret: gateways built on an older one are closed.
     credential_version = models.PositiveIntegerField(default=1, editable=False)
     status = models.CharField(max_length=16, choices=ConnectionStatus, default=ConnectionStatus.OK)
     status_reason = models.CharField(max_length=200, blank=True)
     permissions = models.JSONField(default=dict)
     last_checked_at = models.DateTimeField(null=True, blank=True)
+    # Health checks in a row that found something wrong.
+    failed_checks = models.PositiveSmallIntegerField(default=0, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     is_deleted = models.BooleanField(default=False)
 
@@ -55,6 +64,23 @@ class Connection(TenantModel):
 
     def __repr__(self) -> str:
         return f"<Connection {self.pk} {self.exchange}/{self.mode}>"
+
+    @property
+    def key_age_days(self) -> int:
+        """Whole days since the present key was stored."""
+        return (SYSTEM_CLOCK.now() - self.key_set_at).days
+
+    @property
+    def is_key_old(self) -> bool:
+        """Whether its owner should make a new one (KEY-7)."""
+        return self.key_age_days > OLD_KEY_DAYS
+
+    @property
+    def key_hint(self) -> str:
+        """What would make the present key safer; empty where nothing is known that would."""
+        if self.permissions.get("ip_restricted", True):
+            return ""
+        return "Works from any address: at the exchange, restrict it to the addresses of this installation."
 
     @property
     def feed(self) -> str:
@@ -97,6 +123,24 @@ class Process(models.Model):
 
     class Meta:
         db_table = "processes"
+        verbose_name_plural = "processes"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.host}:{self.pid}"
+
+
+class KeyHolder(models.Model):
+    """A running process that seals and opens keys: which master keys it holds, as their fingerprints by version."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    role = models.CharField(max_length=16)
+    host = models.CharField(max_length=120)
+    pid = models.PositiveIntegerField()
+    fingerprints = models.JSONField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "key_holders"
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.host}:{self.pid}"

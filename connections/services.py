@@ -18,7 +18,7 @@ from django.db.models import F
 from accounts.models import User
 from accounts.tenancy import shard_of
 from audit.record import record
-from connections import custody, usage
+from connections import custody, key_destruction, usage
 from connections.exchanges import venue
 from connections.gateways import Credentials, KeyPermissions, KeyRefused, Unreachable
 from connections.models import Connection, ConnectionStatus, Mode
@@ -29,7 +29,7 @@ from desproject.lib.errors import Conflict, InvalidInput
 
 # Seconds that the exchange has to answer while somebody waits for it.
 _PATIENCE = 15
-_HEALTH_FIELDS = ("status", "status_reason", "permissions", "last_checked_at")
+_HEALTH_FIELDS = ("status", "status_reason", "permissions", "failed_checks", "last_checked_at")
 
 
 class KeyCanWithdraw(InvalidInput):
@@ -42,6 +42,12 @@ class KeyCannotTrade(InvalidInput):
     """The key is valid but may not read the account or place orders."""
 
     code = "KEY_CANNOT_TRADE"
+
+
+class KeyDisabled(Conflict):
+    """The key was disabled, for example because it leaked: only another one makes the connection work again."""
+
+    code = "KEY_DISABLED"
 
 
 class NameTaken(Conflict):
@@ -85,8 +91,8 @@ def change_connection(
         # Counted in the database: of two changes at once, neither may look like the other to a gateway.
         connection.credential_version = F("credential_version") + 1
         fields += [
-            "api_key_sealed", "api_secret_sealed", "api_key_masked", "key_version", "credential_version",
-            *_HEALTH_FIELDS,
+            "api_key_sealed", "api_secret_sealed", "api_key_masked", "key_version", "key_set_at",
+            "credential_version", *_HEALTH_FIELDS,
         ]
     with _named(), transaction.atomic():
         connection.save(update_fields=fields)
@@ -97,23 +103,23 @@ def change_connection(
     return connection
 
 
+def disable_key(*, user: User, connection: Connection, reason: str) -> None:
+    """From now on the key serves for nothing but cancelling: no stream, no entry, until it is replaced."""
+    with transaction.atomic():
+        connection.status, connection.status_reason = ConnectionStatus.DISABLED, reason[:200]
+        connection.save(update_fields=["status", "status_reason", "updated_at"])
+        _record(user, connection, "connection.key_disabled")
+        _wake_after_commit(user)
+
+
 def delete_connection(*, user: User, connection: Connection) -> None:
     """Takes a connection away; its orders and trades stay, its key doesn't. Raises ConnectionInUse."""
     with transaction.atomic():
         # The engine holds the row shared while it commits an order: none can slip in between the check and the end.
         User.objects.select_for_update().get(pk=user.pk)
         usage.require_unused(connection.pk)
-        connection.is_deleted = True
-        connection.status, connection.status_reason = ConnectionStatus.DISABLED, "deleted"
-        # Gateways close at the next look; the ciphertexts are of no use to anybody any more.
-        connection.api_key_sealed = connection.api_secret_sealed = ""
-        connection.credential_version += 1
-        connection.save(
-            update_fields=[
-                "is_deleted", "status", "status_reason", "api_key_sealed", "api_secret_sealed", "credential_version",
-                "updated_at",
-            ]
-        )
+        key_destruction.end(connection)
+        connection.save(update_fields=key_destruction.ENDED_FIELDS)
         _record(user, connection, "connection.deleted")
         _wake_after_commit(user)
 
@@ -121,12 +127,12 @@ def delete_connection(*, user: User, connection: Connection) -> None:
 def test_connection(*, user: User, connection: Connection) -> Connection:
     """Asks the exchange what the stored key may do and keeps the answer.
 
-    A refused key makes the connection unhealthy; that is an answer, no error. Raises GatewayError when the exchange
-    can't be asked.
+    A refused key makes the connection unhealthy; that is an answer, no error. Raises KeyDisabled, and GatewayError
+    when the exchange can't be asked.
     """
-    with transaction.atomic():
-        credentials = custody.open_credentials(connection)
-        _record(user, connection, "api_key.accessed")
+    if connection.status == ConnectionStatus.DISABLED:
+        raise KeyDisabled("this key is disabled: replace it by a new one")
+    credentials = custody.read_credentials(connection, "test")
     try:
         permissions = accepted_permissions(connection.exchange, connection.mode, credentials)
     except (KeyRefused, KeyCanWithdraw, KeyCannotTrade) as error:
@@ -135,8 +141,11 @@ def test_connection(*, user: User, connection: Connection) -> Connection:
     else:
         _healthy(connection, permissions)
     with transaction.atomic():
-        # What was found out about a key that was replaced meanwhile says nothing about the new one.
-        tested = Connection.objects.filter(pk=connection.pk, credential_version=connection.credential_version)
+        # What was found out about a key that was replaced meanwhile says nothing about the new one; and one that was
+        # disabled meanwhile stays so.
+        tested = Connection.objects.filter(
+            pk=connection.pk, credential_version=connection.credential_version
+        ).exclude(status=ConnectionStatus.DISABLED)
         tested.update(**{name: getattr(connection, name) for name in _HEALTH_FIELDS})
         _record(user, connection, "connection.tested")
         _wake_after_commit(user)
@@ -157,6 +166,12 @@ def check_mode(exchange: str, mode: str) -> None:
 def accepted_permissions(exchange: str, mode: str, credentials: Credentials) -> KeyPermissions:
     """What the key may do. Raises KeyRefused, KeyCanWithdraw, KeyCannotTrade, GatewayError."""
     permissions = ask_exchange(exchange, mode, credentials)
+    require_safe(permissions)
+    return permissions
+
+
+def require_safe(permissions: KeyPermissions) -> None:
+    """Raises KeyCanWithdraw, KeyCannotTrade: a key that may do too much, or too little (KEY-7)."""
     if permissions.can_withdraw:
         raise KeyCanWithdraw(
             "this key can withdraw: make one that can only read and trade",
@@ -167,7 +182,6 @@ def accepted_permissions(exchange: str, mode: str, credentials: Credentials) -> 
             "this key can't trade: allow it to read the account and to place orders",
             fields={"api_key": ["This key may not read the account and place orders."]},
         )
-    return permissions
 
 
 def ask_exchange(exchange: str, mode: str, credentials: Credentials) -> KeyPermissions:
@@ -188,10 +202,11 @@ def _seal(row: Connection, credentials: Credentials) -> None:
         credentials, user_id=row.user_id, connection_id=row.pk, exchange=row.exchange
     )
     sealed.store_in(row)
+    row.key_set_at = SYSTEM_CLOCK.now()
 
 
 def _healthy(row: Connection, permissions: KeyPermissions) -> None:
-    row.status, row.status_reason = ConnectionStatus.OK, ""
+    row.status, row.status_reason, row.failed_checks = ConnectionStatus.OK, "", 0
     row.permissions = asdict(permissions)
     row.last_checked_at = SYSTEM_CLOCK.now()
 

@@ -21,8 +21,12 @@ def register(check: Check) -> None:
     _CHECKS.append(check)
 
 
+def needed_by(connection_id: UUID) -> str:
+    """Who needs a connection, inside a tenant scope; empty when nobody does."""
+    return next(filter(None, (check(connection_id) for check in _CHECKS)), "")
+
+
 def require_unused(connection_id: UUID) -> None:
     """Raises ConnectionInUse."""
-    for check in _CHECKS:
-        if user := check(connection_id):
-            raise ConnectionInUse(f"{user}: stop that first")
+    if user := needed_by(connection_id):
+        raise ConnectionInUse(f"{user}: stop that first")

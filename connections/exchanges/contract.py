@@ -5,14 +5,20 @@ Dialects are sans-I/O: they make and read frames, while connections/streaming ho
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from connections.events import MarketEvent
+from connections.events import MarketEvent, PublicTrade, Quote
 from connections.exchanges.network import Network
-from connections.gateways import AssetBalance, Credentials, Gateway, GatewayError, OrderReport
+from connections.gateways import AssetBalance, Candle, Credentials, Gateway, GatewayError, OrderReport
 
 Levels = tuple[tuple[Decimal, Decimal], ...]
+# The same as a stream tells them, some hundred thousand a second: as text where the venue sends text, and then only a
+# book looks whether they are numbers.
+ToldLevels = tuple[tuple[Decimal | str, Decimal | str], ...]
+# The subscription of the account that has a socket to itself.
+ONLY = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,14 @@ class Capabilities:
     # Accounts that one user data socket can carry.
     accounts_per_user_socket: int
     streams_per_market_socket: int
+    # Orders move positions, long or short, that are held on margin; else they exchange one asset for another.
+    positions: bool = False
+    # Addresses over which the public data of a feed are spread.
+    market_sockets: int = 1
+    # Each public trade of a symbol has the number after the one before: a loss shows.
+    numbers_trades: bool = False
+    # Of so many symbols the trades may be asked for each second while there is no stream: half of the budget.
+    polled_symbols: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +55,35 @@ class DepthSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class DepthDelta:
-    """Changed levels of a book, updates ``first_id`` to ``last_id``; size 0 removes the level."""
+    """Changed levels of a book, updates ``first_id`` to ``last_id``; size 0 removes the level.
+
+    ``previous_id`` ends the delta before this one, where the venue says so: its numbers may have holes.
+    """
 
     symbol: str
     seen_ns: int
     first_id: int
     last_id: int
+    bids: ToldLevels
+    asks: ToldLevels
+    previous_id: int | None = None
+
+    @property
+    def follows(self) -> int:
+        """The update that must be known before this delta."""
+        return self.first_id - 1 if self.previous_id is None else self.previous_id
+
+
+@dataclass(frozen=True, slots=True)
+class WholeDepth:
+    """A whole order book, as venues without deltas send it with every change: (price, size), best first.
+
+    ``as_of_ms`` is the exchange's time; there is no number that would show a loss.
+    """
+
+    symbol: str
+    seen_ns: int
+    as_of_ms: int
     bids: Levels
     asks: Levels
 
@@ -68,11 +105,16 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """The server answered a dialect's ``probe``: it has read, and not refused, what was sent before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """The server says that it will close this socket soon: another one is to replace it."""
 
 
-MarketFrame = MarketEvent | DepthDelta | Confirmed | Refused | Ending
+MarketFrame = MarketEvent | DepthDelta | WholeDepth | Confirmed | Alive | Refused | Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +149,7 @@ class BalanceNews:
     as_of_ms: int
 
 
-UserFrame = Subscribed | Confirmed | Terminated | OrderNews | BalanceNews | Refused | Ending
+UserFrame = Subscribed | Confirmed | Alive | Terminated | OrderNews | BalanceNews | Refused | Ending
 
 
 class MarketDialect(Protocol):
@@ -118,9 +160,15 @@ class MarketDialect(Protocol):
     messages_a_second: int
     # Seconds after which a socket must have been replaced.
     lifetime: float
+    # Sent after a subscription where the venue confirms none: answered by Alive. Empty where it does.
+    probe: str
+    # A subscription replaces the one before: it states every stream that is wanted. Else it adds to them.
+    states_all: bool
+    # Books come whole, as WholeDepth; else as DepthDelta.
+    whole_books: bool
 
     def streams(self, symbol: str, timeframes: Collection[str]) -> Collection[str]:
-        """The venue's streams that carry quotes, trades, depth and candles of a symbol."""
+        """The streams at this address that carry quotes, trades, depth and candles of a symbol."""
 
     def subscribe(self, request_id: int, streams: Collection[str]) -> str:
         """The message that adds streams."""
@@ -133,20 +181,43 @@ class MarketDialect(Protocol):
 
 
 class UserDialect(Protocol):
-    """A venue's user data on one socket for many accounts."""
+    """A venue's user data: on one socket for many accounts, or with a socket for each (``accounts_per_socket`` 1).
+
+    With one account a socket, its subscription is number ONLY.
+    """
 
     url: str
     lifetime: float
     accounts_per_socket: int
+    # As in MarketDialect.
+    probe: str
+
+    def handshake(self, credentials: Credentials, now_ms: int) -> Mapping[str, str]:
+        """The headers that open an account's own socket; none where accounts sign on by message."""
 
     def subscribe(self, request_id: int, credentials: Credentials, now_ms: int) -> str:
-        """The message by which an account is heard from; ``now_ms`` is the exchange's time."""
+        """The message by which an account is heard from; ``now_ms`` is the exchange's time. Empty where the socket
+        is the account's without a word."""
 
     def unsubscribe(self, request_id: int, subscription: int) -> str:
         """The message that ends a subscription."""
 
     def read(self, frame: str | bytes) -> UserFrame | None:
         """What a frame says; None for what DES has no use for. Raises UnexpectedShape."""
+
+
+@runtime_checkable
+class AddressedUserDialect(UserDialect, Protocol):
+    """User data where the exchange gives each account an address of its own, instead of ``url``."""
+
+    # The address ends unless the exchange hears of it so often.
+    keep_alive_seconds: float
+
+    async def address(self, credentials: Credentials) -> str:
+        """The account's address; it lets in whoever knows it. Raises GatewayError."""
+
+    async def keep_alive(self, credentials: Credentials) -> None:
+        """Lets the account's address live on. Raises GatewayError: OrderRejected where it has ended."""
 
 
 class PublicApi(Protocol):
@@ -157,6 +228,22 @@ class PublicApi(Protocol):
 
     async def depth(self, symbol: str) -> DepthSnapshot:
         """The order book by REST. Raises GatewayError, InvalidInput."""
+
+    async def quotes(self, symbols: Collection[str]) -> Sequence[Quote]:
+        """Best bid and ask of each symbol that has both, by one request however many are asked for: what a stream
+        that can't be had would tell. Raises GatewayError, InvalidInput."""
+
+    async def trades(self, symbol: str) -> Sequence[PublicTrade]:
+        """The newest public trades, oldest first, with the ids that the stream gives them. Raises GatewayError,
+        InvalidInput."""
+
+    async def candles(
+        self, symbol: str, timeframe: str, limit: int, before: datetime | None = None
+    ) -> Sequence[Candle]:
+        """The newest ``limit`` candles (opened before a moment), oldest first; the last one may still grow.
+
+        Raises GatewayError, InvalidInput.
+        """
 
     async def now_ms(self) -> int:
         """The exchange's time, never ahead of it."""
@@ -183,8 +270,8 @@ class Venue(Protocol):
     def public(self, mode: str, network: Network) -> PublicApi:
         """The venue's public data; one shared object a network and mode."""
 
-    async def market_dialect(self, mode: str, network: Network) -> MarketDialect:
-        """Reads the symbol table first: may raise GatewayError."""
+    async def market_dialects(self, mode: str, network: Network) -> Sequence[MarketDialect]:
+        """One an address, as many as the capabilities say. Reads the symbol table first: may raise GatewayError."""
 
     async def user_dialect(self, mode: str, network: Network) -> UserDialect:
         """Reads the symbol table first: may raise GatewayError."""

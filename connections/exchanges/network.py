@@ -1,8 +1,7 @@
-"""A process's HTTP to exchanges: one shared pool of sockets, hosts that are shut until a time, and the exact moment
-of writing.
+"""A process's HTTP to exchanges: one shared pool of sockets, and the exact moment of writing.
 
 What happened to a request is told apart by whether its first byte was handed to the socket: before, nothing can have
-happened (Unreachable, DeadlinePassed, Throttled); after, only an answer makes it known (OutcomeUnknown).
+happened (Unreachable, DeadlinePassed); after, only an answer makes it known (OutcomeUnknown).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,18 +10,20 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
-import structlog
 from yarl import URL
 
-from connections.gateways import Banned, DeadlinePassed, OutcomeUnknown, SendDeadline, Throttled, Unreachable
+from connections.gateways import DeadlinePassed, OutcomeUnknown, SendDeadline, Unreachable
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 CONNECT_SECONDS = 5.0
+# An answer that hasn't come so long after the request's deadline is not waited for any more: the exchange is asked.
+ANSWER_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 30
+# No answer is longer than that: Binance's table of symbols, the longest, has less than half.
+MOST_BYTES = 64 * 2**20
 _SOCKETS = 200
+_TOO_LATE = "the time to send this order had passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Request:
     # Seconds from the start to the whole answer.
     timeout: float = 10.0
     deadline: SendDeadline | None = None
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,14 @@ class _Writing:
     clock: Clock
     deadline: SendDeadline | None
     begun: bool = False
+    too_late: bool = False
 
     def about_to_write(self) -> None:
+        """Raises DeadlinePassed: before the head, and again before a body, without which nobody can act."""
         if self.deadline is not None and self.clock.monotonic() >= self.deadline.monotonic:
-            raise DeadlinePassed("the time to send this order had passed")
+            self.too_late = True
+            raise DeadlinePassed(_TOO_LATE)
         self.begun = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Shut:
-    until: float  # monotonic
-    banned: bool
 
 
 class Network:
@@ -72,47 +71,33 @@ class Network:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._shut: dict[str, _Shut] = {}
         self._shared: dict[object, Any] = {}
 
     async def send(self, request: Request) -> Answer:
-        """Sends once. Raises Throttled or Banned (the host is shut), DeadlinePassed, Unreachable, OutcomeUnknown."""
-        self.require_open(request.url)
+        """Sends once. Raises DeadlinePassed, Unreachable, OutcomeUnknown."""
         writing = _Writing(self.clock, request.deadline)
-        timeout = aiohttp.ClientTimeout(total=request.timeout, connect=min(CONNECT_SECONDS, request.timeout))
+        patience = self._patience(request)
+        timeout = aiohttp.ClientTimeout(total=patience, connect=min(CONNECT_SECONDS, patience))
         url = URL(request.url, encoded=True)
         try:
             async with self._open_session().request(
                 request.method, url, headers=request.headers, timeout=timeout, allow_redirects=False,
-                trace_request_ctx=writing,
+                data=request.body or None, trace_request_ctx=writing,
             ) as answer:  # fmt: skip
-                return Answer(answer.status, answer.headers, await answer.read())
+                return Answer(answer.status, answer.headers, await _body(answer))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # Only the kind of error: its text may quote the address, which holds the signature.
             what = type(error).__name__
+            if writing.too_late:
+                raise DeadlinePassed(_TOO_LATE) from None
             if writing.begun:
                 raise OutcomeUnknown(f"no answer from {url.host} ({what})") from None
             raise Unreachable(f"{url.host} can't be reached ({what})") from None
 
-    def shut(self, url: str, seconds: float, *, banned: bool) -> None:
-        """Lets nothing more out to the url's host for so long."""
-        host = _host(url)
-        until = self.clock.monotonic() + seconds
-        known = self._shut.get(host)
-        if known is None or until > known.until:
-            self._shut[host] = _Shut(until, banned)
-            log.warning("exchange_host_shut", host=host, seconds=round(seconds, 1), banned=banned)
-
-    def require_open(self, url: str) -> None:
-        """Raises Throttled or Banned while the url's host is shut."""
-        shut = self._shut.get(_host(url))
-        if shut is None:
-            return
-        left = shut.until - self.clock.monotonic()
-        if left > 0:
-            kind = Banned if shut.banned else Throttled
-            raise kind("the exchange wants no requests from us for a while", retry_after=left)
-        del self._shut[_host(url)]
+    def _patience(self, request: Request) -> float:
+        if request.deadline is None:
+            return request.timeout
+        return min(request.timeout, max(request.deadline.monotonic - self.clock.monotonic(), 0) + ANSWER_SECONDS)
 
     def shared(self, key: object, make: Callable[[], T]) -> T:
         """The object of ``key`` that lives as long as this network; made on first use."""
@@ -143,16 +128,24 @@ class Network:
 
 
 def _tracing() -> aiohttp.TraceConfig:
-    """Calls the request's _Writing in the same step of the loop in which its first byte is written: our requests have
-    no body, for which aiohttp would start another task."""
+    """Calls the request's _Writing in the same step of the loop in which its first byte is written. A body is written
+    by another task of aiohttp's: the deadline is looked at once more then."""
     config = aiohttp.TraceConfig()
 
     async def before_write(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
         context.trace_request_ctx.about_to_write()
 
     config.on_request_headers_sent.append(before_write)
+    config.on_request_chunk_sent.append(before_write)
     return config
 
 
-def _host(url: str) -> str:
-    return URL(url, encoded=True).authority
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """Raises OutcomeUnknown for one without a reasonable end, which would fill the memory."""
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise OutcomeUnknown(f"the answer from {answer.url.host} is too long")
+        parts.append(part)
+    return b"".join(parts)

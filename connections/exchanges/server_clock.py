@@ -56,3 +56,34 @@ class ServerClock:
     def now_ms(self) -> int:
         """The exchange's time, never ahead of it."""
         return int(self.clock.monotonic() * 1000 + self._offset_ms)
+
+
+# How much an interval grows in which the offset was known to lie: clocks drift.
+_DRIFT_MS_A_SECOND = 0.1
+
+
+class DateClock(ServerClock):
+    """A clock of an exchange that tells its time in whole seconds only, with each of its answers.
+
+    An answer that says second D was written between D and the next one, and between our sending and hearing it: that
+    bounds the offset from both sides. Each answer narrows the bounds; those that contradict the older ones mean that a
+    clock was set, and begin anew.
+    """
+
+    __slots__ = ("_at", "_highest", "_lowest")
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._at = 0.0
+        self._lowest, self._highest = float("-inf"), float("inf")
+
+    def heard(self, date_ms: int, sent: float, received: float) -> None:
+        """An answer to what was sent at ``sent`` says ``date_ms``; the times are monotonic seconds."""
+        drift = (received - self._at) * _DRIFT_MS_A_SECOND
+        lowest, highest = date_ms - received * 1000, date_ms + 1000 - sent * 1000
+        together = max(lowest, self._lowest - drift), min(highest, self._highest + drift)
+        self._lowest, self._highest = together if together[0] <= together[1] else (lowest, highest)
+        self._at = self._measured_at = received
+        self._offset_ms = self._lowest
+        middle = (self._lowest + self._highest) / 2
+        self.skew_ms = middle + self.clock.monotonic() * 1000 - to_millis(self.clock.now())

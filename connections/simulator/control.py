@@ -1,13 +1,16 @@
 """The control API, for tests and demos on this machine: accounts, money, faults, and what really happened.
 
-Every request carries the token in `X-Sim-Control`. Bodies and answers are JSON; amounts are decimals as text.
+Every request carries the token in `X-Sim-Control`. Ledger and counters are of all venues together; a key is one
+venue's (`exchange`, Binance spot's unless told). Bodies and answers are JSON; amounts are decimals as text.
 
 | request | body |
 |---|---|
 | POST /control/accounts | api_key, api_secret or ed25519_public_key, balances {asset: amount}, permissions, fees |
 | POST /control/keys | api_key, enabled?, permissions? {can_trade, can_withdraw, can_read, ip_restricted} |
 | POST /control/deposit, /control/withdraw | api_key, asset, amount |
-| GET /control/ledger | (per account: balances, orders, fills, `received` and `accepted` by client id; fees; house) |
+| POST /control/storm | symbol, move, seconds, rate?, spread?: the price runs away wherever it is listed (walk.py) |
+| POST /control/funding | symbol: funding of that contract is due now |
+| GET /control/ledger[?api_key=…] | (per account: balances, positions, orders, fills, ids received, accepted) |
 | GET /control/counters | (order_requests, orders, fills, requests by path, faults fired by kind, sockets open) |
 | POST /control/faults | one fault (faults.py) |
 | GET, DELETE /control/faults | (those that are set; all off) |
@@ -15,20 +18,23 @@ Every request carries the token in `X-Sim-Control`. Bodies and answers are JSON;
 
 import hmac
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 from aiohttp import web
 
-from connections.simulator.accounts import Account, Bank, Fees, InsufficientBalance, Permissions, UnknownAccount
-from connections.simulator.binance_spot.front import BinanceSpot
+from connections.simulator.accounts import Account, Fees, InsufficientBalance, Permissions
 from connections.simulator.exchange import Exchange
 from connections.simulator.faults import Fault, FaultBox, FaultKind
-from connections.simulator.matching import Order
+from connections.simulator.margin import Holding, MarginBank
+from connections.simulator.matching import ZERO, Order
+from connections.simulator.request_faults import RequestFaults
 from connections.simulator.sim_clock import ExchangeClock
 from connections.simulator.sockets import Sockets
+from connections.simulator.walk import Storm
 
 PREFIX = "/control"
 TOKEN_HEADER = "X-Sim-Control"  # noqa: S105 - a header's name
@@ -36,7 +42,7 @@ _LOOPBACK = ("127.0.0.1", "::1")
 
 
 class AccountSpec(msgspec.Struct, forbid_unknown_fields=True):
-    """An account to create. Amounts and rates are decimals as text."""
+    """An account to create, at one venue. Amounts and rates are decimals as text."""
 
     api_key: str
     api_secret: str = ""
@@ -44,6 +50,7 @@ class AccountSpec(msgspec.Struct, forbid_unknown_fields=True):
     balances: dict[str, str] = {}
     permissions: dict[str, bool] = {}
     fees: dict[str, str] = {}
+    exchange: str = "binance_spot"
 
 
 class TransferSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,6 +59,28 @@ class TransferSpec(msgspec.Struct, forbid_unknown_fields=True):
     api_key: str
     asset: str
     amount: str
+
+
+class LedgerSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose ledger; everybody's where no key is named."""
+
+    api_key: str | None = None
+
+
+class FundingSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """A perpetual contract whose funding is due."""
+
+    symbol: str
+
+
+class StormSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """A market to run away: by which share of its price, in how many seconds."""
+
+    symbol: str
+    move: float
+    seconds: float
+    rate: float = 1.0
+    spread: float = 1.0
 
 
 class KeySpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,30 +95,55 @@ class Refused(Exception):
     """A control request that can't be done; its text says why."""
 
 
+class Front(Protocol):
+    """What control wants to know of a venue's front door."""
+
+    requests: Counter[str]
+    order_requests: int
+    faults: RequestFaults
+
+
+@runtime_checkable
+class Funding(Protocol):
+    """The front door of a venue whose positions pay funding."""
+
+    def fund(self, symbol: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServedVenue:
+    """A venue's exchange and the door before it."""
+
+    exchange: Exchange
+    front: Front
+
+
 class Control:
     """Everything that tests may ask of the simulator."""
 
     def __init__(
         self,
         token: str,
-        exchange: Exchange,
+        venues: Mapping[str, ServedVenue],
         clock: ExchangeClock,
         faults: FaultBox,
         sockets: Sockets,
-        spot: BinanceSpot,
+        storm: Callable[[str, Storm], int],
     ) -> None:
         self._token = token
-        self._exchange = exchange
+        self._venues = venues
         self._clock = clock
         self._faults = faults
         self._sockets = sockets
-        self._spot = spot
+        self._storm = storm
         self._routes: dict[tuple[str, str], Callable[[bytes], Any]] = {
             ("POST", "/accounts"): lambda body: self.create_account(_read(body, AccountSpec)),
             ("POST", "/keys"): lambda body: self.change_key(_read(body, KeySpec)),
             ("POST", "/deposit"): lambda body: self.transfer(_read(body, TransferSpec), Decimal(1)),
             ("POST", "/withdraw"): lambda body: self.transfer(_read(body, TransferSpec), Decimal(-1)),
-            ("GET", "/ledger"): lambda _body: self.ledger(),
+            ("POST", "/storm"): lambda body: self.storm(_read(body, StormSpec)),
+            ("POST", "/funding"): lambda body: self.fund(_read(body, FundingSpec)),
+            ("GET", "/ledger"): lambda query: self.ledger(_read(query, LedgerSpec).api_key),
             ("GET", "/counters"): lambda _body: self.counters(),
             ("GET", "/faults"): lambda _body: self._faults.all(),
             ("POST", "/faults"): lambda body: self.add_fault(_read(body, Fault)),
@@ -105,7 +159,8 @@ class Control:
         if route is None:
             return web.Response(status=404)
         try:
-            answer = route(await request.read())
+            asked = msgspec.json.encode(dict(request.query)) if request.method == "GET" else await request.read()
+            answer = route(asked)
         except (Refused, msgspec.DecodeError) as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
@@ -113,55 +168,79 @@ class Control:
     # accounts
 
     def create_account(self, spec: AccountSpec) -> dict[str, Any]:
-        """Raises Refused for a key in use or without a secret."""
-        bank = self._exchange.bank
-        if spec.api_key in bank.accounts or not (spec.api_secret or spec.ed25519_public_key):
+        """Raises Refused for a key in use or without a secret, and for a venue that isn't served."""
+        if spec.exchange not in self._venues:
+            raise Refused(f"no venue is called {spec.exchange!r} here")
+        accounts = self._accounts()
+        if spec.api_key in accounts or not (spec.api_secret or spec.ed25519_public_key):
             raise Refused("the key exists already or has neither secret nor public key")
-        now_ms = self._exchange.now_ms()
+        exchange = self._venues[spec.exchange].exchange
+        now_ms, fees = exchange.now_ms(), exchange.bank.usual_fees
         account = Account(
             spec.api_key,
-            uid=len(bank.accounts) + 1,
+            uid=len(accounts) + 1,
             api_secret=spec.api_secret,
             ed25519_public_key=spec.ed25519_public_key,
             permissions=_permissions(Permissions(), spec.permissions),
-            fees=Fees(**{name: _amount(rate) for name, rate in spec.fees.items()}) if spec.fees else Fees(),
+            fees=Fees(**{name: _amount(rate) for name, rate in spec.fees.items()}) if spec.fees else fees,
             created_ms=now_ms,
             updated_ms=now_ms,
         )
         for asset, amount in spec.balances.items():
             account.balances[asset].free = _amount(amount)
-        bank.add(account)
+        exchange.bank.add(account)
         return {"api_key": account.api_key, "uid": account.uid}
 
     def change_key(self, spec: KeySpec) -> dict[str, Any]:
-        account = _find(self._exchange.bank, spec.api_key)
+        account, _ = self._find(spec.api_key)
         if spec.enabled is not None:
             account.enabled = spec.enabled
         _permissions(account.permissions, spec.permissions)
         return {"api_key": account.api_key, "enabled": account.enabled}
 
     def transfer(self, spec: TransferSpec, sign: Decimal) -> dict[str, Any]:
-        account = _find(self._exchange.bank, spec.api_key)
+        account, exchange = self._find(spec.api_key)
         try:
-            self._exchange.transfer(account, spec.asset, sign * _amount(spec.amount))
+            exchange.transfer(account, spec.asset, sign * _amount(spec.amount))
         except InsufficientBalance:
             raise Refused("not enough free balance") from None
         return {"asset": spec.asset, "free": account.balances[spec.asset].free}
 
+    def fund(self, spec: FundingSpec) -> dict[str, Any]:
+        for served in self._venues.values():
+            if isinstance(served.front, Funding) and spec.symbol in served.exchange.markets:
+                served.front.fund(spec.symbol)
+                return {"symbol": spec.symbol}
+        raise Refused("no such contract")
+
+    def storm(self, spec: StormSpec) -> dict[str, Any]:
+        if not (-1 < spec.move < 10 and spec.seconds > 0 and 0 < spec.rate <= 1000 and 1 <= spec.spread <= 10_000):
+            raise Refused("move must be above -1 and below 10, seconds above 0, rate to 1000, spread 1 to 10000")
+        struck = self._storm(spec.symbol, Storm(spec.move, spec.seconds, spec.rate, spec.spread))
+        if not struck:
+            raise Refused("no market of this symbol walks here")
+        return {"symbol": spec.symbol, "markets": struck}
+
     # what happened
 
-    def ledger(self) -> dict[str, Any]:
-        """Every account's orders, fills, balances, and how often each client id was received; fees and house too."""
-        bank = self._exchange.bank
-        accounts = {key: _account_ledger(account) for key, account in bank.accounts.items()}
-        return {"accounts": accounts, "fees": bank.fees, "house": bank.house}
+    def ledger(self, api_key: str | None = None) -> dict[str, Any]:
+        """Orders, fills, balances and positions of every account, or of one, and how often each client id was received;
+        fees and house too. Raises Refused for a key that isn't there."""
+        banks = [served.exchange.bank for served in self._venues.values()]
+        accounts = self._accounts() if api_key is None else {api_key: self._find(api_key)[0]}
+        return {
+            "accounts": {key: self._account_ledger(account) for key, account in accounts.items()},
+            "fees": _added(bank.fees for bank in banks),
+            "house": _added(bank.house for bank in banks),
+        }
 
     def counters(self) -> dict[str, Any]:
+        venues = self._venues.values()
         return {
-            "order_requests": self._spot.order_requests,
-            "orders": self._exchange.orders_placed,
-            "fills": self._exchange.fills,
-            "requests": self._spot.requests,
+            "order_requests": sum(served.front.order_requests for served in venues),
+            "orders": sum(served.exchange.orders_placed for served in venues),
+            "fills": sum(served.exchange.fills for served in venues),
+            "requests": sum((served.front.requests for served in venues), Counter[str]()),
             "faults": self._faults.fired,
             "sockets": self._sockets.count(),
         }
@@ -205,15 +284,31 @@ class Control:
         return len(targets)
 
 
+    def _account_ledger(self, account: Account) -> dict[str, Any]:
+        bank = self._find(account.api_key)[1].bank
+        return _account_ledger(account, bank.margin_of(account).holdings if isinstance(bank, MarginBank) else {})
+
+    def _accounts(self) -> dict[str, Account]:
+        banks = [served.exchange.bank for served in self._venues.values()]
+        return {key: account for bank in banks for key, account in bank.accounts.items()}
+
+    def _find(self, api_key: str) -> tuple[Account, Exchange]:
+        for served in self._venues.values():
+            if (account := served.exchange.bank.accounts.get(api_key)) is not None:
+                return account, served.exchange
+        raise Refused("no such account")
+
+
+def _added(sums: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    total: dict[str, Decimal] = {}
+    for amounts in sums:
+        for asset, amount in amounts.items():
+            total[asset] = total.get(asset, ZERO) + amount
+    return total
+
+
 def _read(body: bytes, kind: type[Any]) -> Any:
     return msgspec.json.decode(body, type=kind)
-
-
-def _find(bank: Bank, api_key: str) -> Account:
-    try:
-        return bank.get(api_key)
-    except UnknownAccount:
-        raise Refused("no such account") from None
 
 
 def _amount(text: str) -> Decimal:
@@ -234,9 +329,14 @@ def _permissions(permissions: Permissions, changes: dict[str, bool]) -> Permissi
     return permissions
 
 
-def _account_ledger(account: Account) -> dict[str, Any]:
+def _account_ledger(account: Account, holdings: Mapping[str, Holding]) -> dict[str, Any]:
     return {
         "balances": {asset: {"free": b.free, "locked": b.locked} for asset, b in account.balances.items()},
+        "positions": {
+            symbol: {"quantity": held.quantity, "entry_price": held.entry_price, "realized": held.realized}
+            for symbol, held in holdings.items()
+            if held.quantity
+        },
         "orders": [_order_row(order) for order in account.orders.values()],
         "fills": account.fills,
         "received": account.received,

@@ -10,19 +10,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
-from connections.simulator.accounts import (
-    Account,
-    Bank,
-    Fill,
-    InsufficientBalance,
-    commission,
-    exposure,
-    received_asset,
-    spent_asset,
-)
+from connections.simulator.accounts import Account, Bank, Fees, Fill, InsufficientBalance, TradeStamp
 from connections.simulator.instruments import Instrument
 from connections.simulator.matching import (
-    ZERO,
     ExpiryReason,
     Match,
     Order,
@@ -58,6 +48,7 @@ class Ticket:
     time_in_force: TimeInForce = TimeInForce.GTC
     quote_quantity: Decimal | None = None
     stop_price: Decimal | None = None
+    reduce_only: bool = False
     labels: dict[str, int] = field(default_factory=dict)
 
 
@@ -92,6 +83,44 @@ class Listener(Protocol):
     def funds_moved(self, account: Account, asset: str, amount: Decimal) -> None: ...
 
 
+class Clearing(Protocol):
+    """Who owns what: whether an order is covered, and what a trade moves."""
+
+    usual_fees: Fees
+    accounts: dict[str, Account]
+    fees: dict[str, Decimal]
+    house: dict[str, Decimal]
+
+    def add(self, account: Account) -> None: ...
+
+    def get(self, api_key: str) -> Account:
+        """Raises UnknownAccount."""
+
+    def transfer(self, account: Account, asset: str, amount: Decimal) -> None:
+        """Raises InsufficientBalance."""
+
+    def admit(self, account: Account, order: Order, instrument: Instrument, book: OrderBook) -> None:
+        """Covers a new order. Raises InsufficientBalance, or what else stands against it."""
+
+    def admit_triggered(self, account: Account, order: Order, instrument: Instrument, book: OrderBook) -> None:
+        """Covers an order whose stop price was reached, at today's prices. Raises InsufficientBalance."""
+
+    def relock(self, account: Account, order: Order, instrument: Instrument) -> None:
+        """The order has traded or ended."""
+
+    def settle(self, match: Match, order: Order, instrument: Instrument, trade: TradeStamp, is_maker: bool) -> Fill:
+        """Moves one party's amounts of a match."""
+
+    def settle_house(self, match: Match, side: Side, instrument: Instrument) -> None:
+        """Moves the house's amounts of a match."""
+
+    def unbacked(self, account: Account, symbol: str) -> list[Order]:
+        """Open orders that may no longer be there after a fill."""
+
+    def assets_moved(self, order: Order, instrument: Instrument, fill: Fill | None) -> list[str]:
+        """The assets of which a change of an order moves an amount."""
+
+
 class Market:
     """One symbol's instrument, book and tape, and the orders that wait for a stop price."""
 
@@ -107,9 +136,9 @@ class Market:
 class Exchange:
     """All markets and all accounts."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], bank: Clearing | None = None) -> None:
         self.now_ms = now_ms
-        self.bank = Bank()
+        self.bank: Clearing = bank or Bank()
         self.markets: dict[str, Market] = {}
         self.listeners: list[Listener] = []
         self.orders_placed = 0
@@ -131,7 +160,7 @@ class Exchange:
         market = self.markets[ticket.symbol]
         self._check(account, ticket, market)
         order = self._new_order(account, ticket)
-        self.bank.lock(account, order, market.instrument, self._to_lock(order, market))
+        self.bank.admit(account, order, market.instrument, market.book)
         self._register(account, order)
         self._report(order, "NEW")
         if order.type.is_triggered:
@@ -139,6 +168,17 @@ class Exchange:
         else:
             self._work(market, order)
         self._trigger(market)
+        self._flush(ticket.symbol)
+        return order
+
+    def take_and_cancel(self, account: Account, ticket: Ticket) -> Order:
+        """An order that the venue accepts and cancels at once, without the book having seen it."""
+        order = self._new_order(account, ticket)
+        self._register(account, order)
+        self._report(order, "NEW")
+        order.status = OrderStatus.CANCELED
+        self._report(order, "CANCELED")
+        self._close(order)
         self._flush(ticket.symbol)
         return order
 
@@ -151,6 +191,19 @@ class Exchange:
         order.updated_ms = self.now_ms()
         self.bank.relock(account, order, market.instrument)
         self._report(order, "CANCELED", cancel_id=cancel_id)
+        self._close(order)
+        self._flush(order.symbol)
+
+    def expire(self, account: Account, order: Order) -> None:
+        """Ends an open order that its account can no longer bear."""
+        market = self.markets[order.symbol]
+        market.book.withdraw(order)
+        if order in market.waiting:
+            market.waiting.remove(order)
+        order.expire(ExpiryReason.REJECTED)
+        order.updated_ms = self.now_ms()
+        self.bank.relock(account, order, market.instrument)
+        self._report(order, "EXPIRED")
         self._close(order)
         self._flush(order.symbol)
 
@@ -210,24 +263,11 @@ class Exchange:
         order = Order(
             self._next_order_id, ticket.symbol, ticket.side, ticket.type, ticket.quantity, account.api_key,
             ticket.client_order_id, ticket.price, ticket.time_in_force, ticket.quote_quantity, ticket.stop_price,
-            now, now, labels=ticket.labels,
+            now, now, reduce_only=ticket.reduce_only, labels=ticket.labels,
         )  # fmt: skip
         if not ticket.type.is_triggered:
             order.working_ms = now
         return order
-
-    def _to_lock(self, order: Order, market: Market) -> Decimal:
-        """What the order can spend at most: for a market order, what it would spend now."""
-        if order.price is not None:
-            return exposure(order)
-        if order.quote_quantity is not None:
-            is_buy = order.side is Side.BUY
-            return order.quote_quantity if is_buy else market.book.base_for(order.side, order.quote_quantity)
-        if order.side is Side.SELL:
-            return order.quantity
-        if order.working_ms < 0 and order.stop_price is not None:
-            return order.stop_price * order.quantity
-        return market.book.cost(order.side, order.quantity)[1]
 
     def _register(self, account: Account, order: Order) -> None:
         self._next_order_id += 1
@@ -272,8 +312,7 @@ class Exchange:
             self.bank.settle_house(match, side, market.instrument)
             return
         account = self.bank.get(order.owner)
-        fill = self._fill(market.instrument, match, trade, order, account, is_maker)
-        self.bank.settle(match, order, market.instrument, fill)
+        fill = self.bank.settle(match, order, market.instrument, trade, is_maker)
         self.fills += 1
         order.updated_ms = account.updated_ms = trade.time_ms
         self._report(order, "TRADE", progress, fill)
@@ -281,17 +320,6 @@ class Exchange:
             self.bank.relock(account, order, market.instrument)
             if not order.is_open:
                 self._close(order)
-
-    @staticmethod
-    def _fill(
-        instrument: Instrument, match: Match, trade: Trade, order: Order, account: Account, is_maker: bool
-    ) -> Fill:
-        rate = account.fees.maker if is_maker else account.fees.taker
-        return Fill(
-            trade.trade_id, order.order_id, order.symbol, match.price, match.quantity, match.quote,
-            commission(match, order.side, rate), received_asset(order.side, instrument), order.side is Side.BUY,
-            is_maker, trade.time_ms,
-        )  # fmt: skip
 
     # inside: stop orders
 
@@ -306,13 +334,9 @@ class Exchange:
                 self._work(market, order)
 
     def _fund_triggered(self, market: Market, order: Order) -> bool:
-        """A triggered market buy needs today's cost, not its stop price's; without it the order expires."""
-        if order.price is not None or order.side is Side.SELL:
-            return True
-        account = self.bank.get(order.owner)
-        self.bank.relock_to(account, order, market.instrument, ZERO)
+        """Without cover the order expires."""
         try:
-            self.bank.lock(account, order, market.instrument, self._to_lock(order, market))
+            self.bank.admit_triggered(self.bank.get(order.owner), order, market.instrument, market.book)
         except InsufficientBalance:
             order.expire(ExpiryReason.REJECTED)
             self._report(order, "EXPIRED")
@@ -338,9 +362,7 @@ class Exchange:
         change.reports.append(Report(order, kind, state, moment, self._next_execution_id, fill, cancel_id))
         self._next_execution_id += 1
         instrument = self.markets[order.symbol].instrument
-        change.assets[spent_asset(order.side, instrument)] = None
-        if fill is not None:
-            change.assets[received_asset(order.side, instrument)] = None
+        change.assets |= dict.fromkeys(self.bank.assets_moved(order, instrument, fill))
 
     def _close(self, order: Order) -> None:
         account = self.bank.get(order.owner)
@@ -348,8 +370,20 @@ class Exchange:
         account.open_orders.pop(order.order_id, None)
         account.open_by_client_id.pop((order.symbol, order.client_order_id), None)
 
+    def _expire_unbacked(self, market: Market) -> None:
+        """Orders that a fill has made impossible go."""
+        traded = {key for key, change in self._changes.items() if any(report.fill for report in change.reports)}
+        for key in traded:
+            for order in self.bank.unbacked(self.bank.get(key), market.instrument.symbol):
+                market.book.withdraw(order)
+                order.expire(ExpiryReason.REJECTED)
+                order.updated_ms = self.now_ms()
+                self._report(order, "EXPIRED")
+                self._close(order)
+
     def _flush(self, symbol: str) -> None:
         market = self.markets[symbol]
+        self._expire_unbacked(market)
         trades, market.trades = market.trades, []
         aggregates, market.aggregates = market.aggregates, []
         changes, self._changes = self._changes, defaultdict(AccountChange)

@@ -7,6 +7,9 @@
 | http_error | front door | `status`, `code`, `message`, `retry_after`; not processed |
 | accept_then_timeout | front door | processed; after `seconds` the connection is cut without an answer |
 | malformed | front door | processed; the answer is `payload` (an HTML page unless given) with `status` |
+| truncated | front door | processed; the connection ends in the middle of the answer |
+| numbers | front door | processed; amounts come as JSON numbers instead of text |
+| renamed_field | front door | processed; the field called `field` comes under another name |
 | ws_cut | sockets | open sockets of kind `socket` close (or `abort`) at once |
 | ws_freeze | sockets | sockets of kind `socket` say nothing for `seconds`, then go on |
 | depth_gap | market streams | a depth delta is swallowed |
@@ -32,6 +35,9 @@ class FaultKind(StrEnum):
     DELAY = "delay"
     DROP_BEFORE = "drop_before"
     MALFORMED = "malformed"
+    TRUNCATED = "truncated"
+    NUMBERS = "numbers"
+    RENAMED_FIELD = "renamed_field"
     WS_CUT = "ws_cut"
     WS_FREEZE = "ws_freeze"
     DEPTH_GAP = "depth_gap"
@@ -77,6 +83,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     socket: SocketKind | None = None
     abort: bool = False
     payload: str = HTML_PAGE
+    field: str = ""
     milliseconds: int = 0
     seen: int = 0
     fired: int = 0

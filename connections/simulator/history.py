@@ -21,7 +21,7 @@ _SECOND_MOVE = 1.2e-4
 _MINUTE_MOVE = 6e-4
 
 
-def make_tape(instrument: Instrument, price: Decimal, now_ms: int, seed: int) -> Tape:
+def make_tape(instrument: Instrument, price: Decimal, now_ms: int, seed: int | str) -> Tape:
     """A tape whose past ends now, at `price`."""
     random = Random(f"{seed}/{instrument.symbol}/history")  # noqa: S311 - reproducible prices, no secret
     this_second = open_time("1s", now_ms)

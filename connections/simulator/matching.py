@@ -104,6 +104,9 @@ class Order:
     quote_executed: Decimal = ZERO
     expiry_reason: ExpiryReason | None = None
     locked: Decimal = ZERO
+    # Where a buy's fee comes on top of what it pays: the rate that its lock holds for it.
+    fee_on_top: Decimal = ZERO
+    reduce_only: bool = False
     labels: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -1,8 +1,8 @@
 """Open websockets: a bounded outbox each, pings, freezing and cutting."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +13,8 @@ from connections.simulator.faults import SocketKind
 _OUTBOX = 20_000
 _PING_EVERY_S = 20.0
 _PONG_WITHIN_S = 60.0
+# So long before its end a socket is told of it, at most half of its life.
+_WARNED_S = 600.0
 _log = structlog.get_logger(__name__)
 
 
@@ -36,12 +38,20 @@ class Socket:
         self._messages_per_s = messages_per_s
         self._recent: list[float] = []
         self._frozen_until = 0.0
+        self._goodbye: Callable[[], str] | None = None
+        self._warn_at = self._ends_at = float("inf")
         self._last_ping = self._last_pong = asyncio.get_running_loop().time()
         self._loop = asyncio.get_running_loop()
 
     async def open(self) -> web.WebSocketResponse:
         await self._ws.prepare(self._request)
         return self._ws
+
+    def live_for(self, seconds: float, goodbye: Callable[[], str] | None = None) -> None:
+        """Ends by itself after so long, and says ``goodbye`` before that where the venue has a word for it."""
+        now = self._loop.time()
+        self._ends_at, self._warn_at = now + seconds, now + seconds - min(_WARNED_S, seconds / 2)
+        self._goodbye = goodbye
 
     @property
     def has_waiting(self) -> bool:
@@ -64,9 +74,15 @@ class Socket:
         self._frozen_until = max(self._frozen_until, self._loop.time() + seconds)
 
     def keep_alive(self) -> None:
-        """Pings every 20 s; a peer that hasn't answered for a minute is cut off."""
+        """Pings every 20 s; a peer that hasn't answered for a minute is cut off, and one past its life is closed."""
         now = self._loop.time()
-        if self._last_pong < self._last_ping and now - self._last_pong > _PONG_WITHIN_S:
+        if now >= self._warn_at:
+            self._warn_at = float("inf")
+            if self._goodbye is not None:
+                self.send(self._goodbye())
+        if now >= self._ends_at:
+            self.close(1008)
+        elif self._last_pong < self._last_ping and now - self._last_pong > _PONG_WITHIN_S:
             self.abort()
         elif now - self._last_ping >= _PING_EVERY_S:
             self._last_ping = now
@@ -122,9 +138,10 @@ class Socket:
 
 
 class Sockets:
-    """All open sockets."""
+    """All open sockets. ``life_s`` is how long Binance's live."""
 
-    def __init__(self) -> None:
+    def __init__(self, life_s: float = 86_400.0) -> None:
+        self.life_s = life_s
         self._open: set[Socket] = set()
 
     def count(self) -> dict[str, int]:
@@ -163,3 +180,10 @@ async def _finish(socket: Socket, writer: asyncio.Task[None]) -> None:
     writer.cancel()
     with suppress(asyncio.CancelledError):
         await writer
+
+
+async def texts_of(sockets: Sockets, socket: Socket) -> AsyncGenerator[str, None]:
+    """The texts that come in on a served socket; it is closed when the caller stops reading."""
+    async with aclosing(sockets.serve(socket)) as texts:
+        async for text in texts:
+            yield text

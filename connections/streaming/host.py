@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,12 +15,13 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
+from audit.sealer import Sealer
 from connections import database, demand
 from connections.exchanges import Venue, venue
 from connections.exchanges.network import Network
 from connections.leases import HeldLease, LeaseKeeper
 from connections.prices import PriceCache
-from connections.streaming.kept_socket import Timing
+from connections.streaming.kept_socket import SocketSlots, Timing
 from connections.streaming.market import MarketStream
 from connections.streaming.market_publisher import MarketPublisher
 from connections.streaming.user import UserStream
@@ -27,6 +29,7 @@ from connections.streaming.user_accounts import AccountKey, accounts_by_feed, is
 from connections.streaming.user_publisher import UserPublisher
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
+from desproject.lib.metrics.registry import METRICS
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +55,14 @@ class StreamHost:
         self._redis: redis.asyncio.Redis = bus.connect()
         self._network = Network(clock)
         self._prices = PriceCache()
+        self._slots = SocketSlots(settings.CONFIG.stream_sockets)
         self._look_now = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._publishers: dict[str, MarketPublisher | UserPublisher] = {}
         self._accounts: dict[str, list[AccountKey]] = {}
         self._wanted: demand.Wanted = {}
         self._asked: dict[str, set[str]] = {}
+        self._sealer = Sealer(database.run, self.figures, clock)
         self.keeper = LeaseKeeper(
             KIND, _keys, database.run, on_gain=self._on_gain, on_loss=self._on_loss, figures=self._figures, clock=clock
         )
@@ -72,11 +77,15 @@ class StreamHost:
                 ("wakes", self._listen()),
                 ("prices", self._prices.mirror(self._redis)),
                 ("report", self._report()),
+                # Here because it is off the order path, and some stream process always runs.
+                ("seals", self._sealer.run()),
             )
         ]
         log.info("streams_started", owner=str(self.keeper.owner))
+        gauges = partial(self._gauges, asyncio.get_running_loop())
         try:
-            await self.keeper.run()
+            with METRICS.attached("streams", self.figures, gauges):
+                await self.keeper.run()
         finally:
             for task in background:
                 task.cancel()
@@ -124,14 +133,16 @@ class StreamHost:
         return MarketStream(
             feed, found, self._network, publisher, self._prices,
             timing=_timing(), figures=self.figures, clock=self._clock,
+            slots=self._slots,
         )  # fmt: skip
 
     def _user(self, feed: str, found: Venue, lease: HeldLease) -> UserStream:
         publisher = UserPublisher(self._redis, self.figures, self._clock)
         self._publishers[lease.key] = publisher
         return UserStream(
-            feed, found, self._network, publisher, timing=_timing(), figures=self.figures, clock=self._clock
-        )
+            feed, found, self._network, publisher, timing=_timing(), figures=self.figures, clock=self._clock,
+            slots=self._slots,
+        )  # fmt: skip
 
     async def _supervise(self, key: str, stream: Stream) -> None:
         """Starts a stream again that ended with an error."""
@@ -160,6 +171,7 @@ class StreamHost:
                 stream.want(self._accounts.get(stream.feed, []))
             else:
                 stream.want(await self._symbols(stream.feed))
+                await self._read_anew(stream)
 
     async def _symbols(self, feed: str) -> dict[str, set[str]]:
         wanted = {symbol: set(timeframes) for symbol, timeframes in self._wanted.get(feed, {}).items()}
@@ -168,6 +180,11 @@ class StreamHost:
         for symbol in self._asked.get(feed, ()):
             wanted.setdefault(symbol, set())
         return wanted
+
+    async def _read_anew(self, stream: MarketStream) -> None:
+        with contextlib.suppress(RedisError, OSError):  # who asked doesn't wait for ever
+            for symbol in await demand.asked_anew(self._redis, stream.feed):
+                stream.read_anew(symbol)
 
     async def _beat(self) -> None:
         while True:
@@ -195,17 +212,26 @@ class StreamHost:
     # Figures.
 
     def _figures(self) -> dict[str, Any]:
-        markets = [stream for stream in self.streams.values() if isinstance(stream, MarketStream)]
-        users = [stream for stream in self.streams.values() if isinstance(stream, UserStream)]
+        return {**self.figures, **self._gauges(asyncio.get_running_loop())}
+
+    def _gauges(self, loop: asyncio.AbstractEventLoop) -> dict[str, int]:
+        """How things are now. Called by the metrics' thread too: it changes nothing and iterates over copies."""
+        streams = list(self.streams.values())
+        markets = [stream for stream in streams if isinstance(stream, MarketStream)]
+        users = [stream for stream in streams if isinstance(stream, UserStream)]
+        books = [book for stream in markets for book in list(stream.books.values())]
         return {
-            **self.figures,
-            "streams": len(self.streams),
-            "streams_up": sum(stream.socket.is_up for stream in self.streams.values()),
+            "streams": len(streams),
+            "sockets": self._slots.taken,
+            "streams_up": sum(stream.is_up for stream in streams),
+            "feeds_polled": sum(stream.is_polled for stream in markets),
             "symbols": sum(len(stream.wanted) for stream in markets),
-            "books_valid": sum(book.valid for stream in markets for book in stream.books.values()),
-            "book_gaps": sum(book.gaps for stream in markets for book in stream.books.values()),
+            "books": len(books),
+            "books_valid": sum(book.valid for book in books),
+            "book_gaps": sum(book.gaps for book in books),
             "accounts": sum(len(stream.accounts) for stream in users),
-            "tasks": len(asyncio.all_tasks()),
+            "events_waiting": sum(publisher.waiting for publisher in list(self._publishers.values())),
+            "tasks": len(asyncio.all_tasks(loop)),
         }
 
     async def _report(self) -> None:
@@ -216,7 +242,10 @@ class StreamHost:
 
 def _timing() -> Timing:
     config = settings.CONFIG
-    return Timing(config.stream_backoff_cap_seconds, config.stream_silence_seconds)
+    return Timing(
+        config.stream_backoff_cap_seconds, config.stream_silence_seconds,
+        poll_after=config.stream_poll_after_seconds, poll_every=config.stream_poll_seconds,
+    )  # fmt: skip
 
 
 def _look_in_database() -> tuple[dict[str, list[AccountKey]], demand.Wanted]:

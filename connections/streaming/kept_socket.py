@@ -1,12 +1,14 @@
 """A websocket that is kept up for ever: back-off after a cut, replacement when it is silent, renewal without a gap."""
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from math import inf
+from typing import NamedTuple, Protocol
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 1.0
 ALERT_AFTER = 10
+# More cuts than this within an hour are an alert, one an hour.
+CUTS_AN_HOUR = 5
+_HOUR = 3600.0
 OPEN_SECONDS = 10.0
 READY_SECONDS = 15.0
 # Both sockets of a renewal are heard for so long before the old one goes.
@@ -33,6 +38,10 @@ _library_log.setLevel(logging.WARNING)
 
 class StreamCut(Exception):
     """The socket is of no use any more; the text says why."""
+
+
+class NoSocketLeft(StreamCut):
+    """This process keeps as many sockets as it may."""
 
 
 class Session(Protocol):
@@ -56,12 +65,23 @@ class Session(Protocol):
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds: the longest pause between tries, how long a socket may be silent, how long both sockets of a renewal
-    are heard, and how long one may live (None: as long as the venue lets it)."""
+    are heard, how long one may live (None: as long as the venue lets it), after how long without a socket public data
+    are polled, and how often."""
 
     longest_pause: float
     silence: float
     overlap: float = OVERLAP_SECONDS
     lifetime: float | None = None
+    poll_after: float = 5.0
+    poll_every: float = 1.0
+
+
+class Address(NamedTuple):
+    """Where a socket goes, how long it may live, and the headers that open it (they may hold a signature)."""
+
+    url: str
+    lifetime: float
+    headers: Mapping[str, str]
 
 
 class Backoff:
@@ -82,17 +102,58 @@ class Backoff:
         self.tries = 0
 
 
-class KeptSocket:
-    """Runs one session after the other. ``address`` gives the url and the longest life of a socket.
+class CutWatch:
+    """The cuts of the last hour."""
 
-    ``on_up`` and ``on_down`` tell of the whole, not of single sockets: a renewal is neither. Counts go to ``figures``:
-    connects, reconnects, cuts, connect_failures, renewals.
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._cuts: deque[float] = deque(maxlen=CUTS_AN_HOUR + 1)
+        self._told_at = -inf
+
+    def is_too_much(self) -> bool:
+        """One more cut. True where that is one more than an hour should have, and it wasn't said this hour."""
+        now = self._clock.monotonic()
+        self._cuts.append(now)
+        if len(self._cuts) <= CUTS_AN_HOUR or now - self._cuts[0] > _HOUR or now - self._told_at < _HOUR:
+            return False
+        self._told_at = now
+        return True
+
+
+class SocketSlots:
+    """How many sockets a process may keep up (STR-5)."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self.taken = 0
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Room for one, given back at the end. Raises NoSocketLeft where there is none."""
+        if self.taken >= self._most:
+            raise NoSocketLeft(f"no room for another socket: this process keeps {self._most:g} (STREAM_SOCKETS)")
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
+UNBOUNDED = SocketSlots(inf)
+
+
+class KeptSocket:
+    """Runs one session after the other. ``address`` is asked anew for every socket.
+
+    ``on_up`` and ``on_down`` tell of the whole, not of single sockets: a renewal is neither. ``on_alert`` is called
+    with "reconnect_failure" when ALERT_AFTER tries failed, which doesn't end the trying, and with "cuts". Counts go to
+    ``figures``: connects, reconnects, cuts, connect_failures, renewals, reconnect_alerts, cut_alerts.
     """
 
     def __init__(
         self,
         name: str,
-        address: Callable[[], Awaitable[tuple[str, float]]],
+        address: Callable[[], Awaitable[Address]],
         make_session: Callable[["SocketReader"], Session],
         *,
         on_up: Callable[[], None],
@@ -100,6 +161,8 @@ class KeptSocket:
         timing: Timing,
         figures: Counter[str],
         clock: Clock,
+        on_alert: Callable[[str], None] = lambda _: None,
+        slots: SocketSlots = UNBOUNDED,
     ) -> None:
         self.name = name
         self.session: Session | None = None
@@ -109,6 +172,9 @@ class KeptSocket:
         self._make_session = make_session
         self._on_up = on_up
         self._on_down = on_down
+        self._on_alert = on_alert
+        self._slots = slots
+        self._cut_watch = CutWatch(clock)
         self._timing = timing
         self._figures = figures
         self._clock = clock
@@ -118,12 +184,14 @@ class KeptSocket:
         """Keeps the socket up until cancelled; then every socket is closed."""
         while True:
             try:
-                await self._life()
+                with self._slots.one():  # the successor of a renewal is none more
+                    await self._life()
             except (StreamCut, WebSocketException, GatewayError, OSError, TimeoutError) as error:
-                self._tell_down(_why(error))
+                self._tell_down(_why(error), is_refused=isinstance(error, NoSocketLeft))
             pause = self._backoff.next()
             if self._backoff.tries == ALERT_AFTER:
-                log.error("stream_alert", stream=self.name, tries=ALERT_AFTER, alert="reconnect_failure")
+                self._figures["reconnect_alerts"] += 1
+                self._alert("reconnect_failure", tries=ALERT_AFTER)
             await asyncio.sleep(pause)
 
     async def stop(self, running: "asyncio.Task[None]") -> None:
@@ -186,12 +254,12 @@ class KeptSocket:
     async def _open(self) -> "_Open":
         """A connected session that has subscribed to everything."""
         try:
-            url, longest = await self._address()
+            url, longest, headers = await self._address()
             self._lifetime = self._timing.lifetime or longest
             socket = await connect(
                 url, open_timeout=OPEN_SECONDS, close_timeout=_CLOSE_SECONDS, max_size=_MAX_FRAME, compression=None,
                 ping_interval=min(_PING_SECONDS, self._timing.silence / 3), ping_timeout=self._timing.silence * 2 / 3,
-                proxy=None, logger=_library_log,
+                proxy=None, logger=_library_log, additional_headers=headers,
             )  # fmt: skip
         except (WebSocketException, GatewayError, OSError, TimeoutError):
             self._figures["connect_failures"] += 1
@@ -226,12 +294,20 @@ class KeptSocket:
         self._on_up()
         session.promote()
 
-    def _tell_down(self, reason: str) -> None:
+    def _alert(self, kind: str, **details: object) -> None:
+        log.error("stream_alert", stream=self.name, alert=kind, **details)
+        self._on_alert(kind)
+
+    def _tell_down(self, reason: str, *, is_refused: bool) -> None:
+        self._figures["sockets_refused"] += is_refused
         if self.is_up:
             self._figures["cuts"] += 1
+            if self._cut_watch.is_too_much():
+                self._figures["cut_alerts"] += 1
+                self._alert("cuts", an_hour=CUTS_AN_HOUR + 1)
         log.warning("stream_down", stream=self.name, reason=reason, was_up=self.is_up, tries=self._backoff.tries)
         was_up, self.is_up, self.session = self.is_up, False, None
-        if was_up:
+        if was_up or is_refused:
             self._on_down(reason)
 
 

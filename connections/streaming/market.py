@@ -1,10 +1,13 @@
-"""A feed's public data: one socket for all symbols that anybody wants, its books kept, everything published once."""
+"""A feed's public data: one socket for all symbols that anybody wants (or one an address, where the venue spreads them
+over several), its books kept, everything published once."""
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from math import inf
 
 import structlog
 from websockets.exceptions import ConnectionClosed
@@ -12,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from connections.books import OrderBook
 from connections.events import BookState, CandleUpdate, FeedState, PublicTrade, Quote
 from connections.exchanges.contract import (
+    Alive,
     Confirmed,
     DepthDelta,
     Ending,
@@ -20,12 +24,15 @@ from connections.exchanges.contract import (
     PublicApi,
     Refused,
     Venue,
+    WholeDepth,
 )
 from connections.exchanges.network import Network
 from connections.gateways import UnexpectedShape
 from connections.prices import PriceCache
-from connections.streaming.kept_socket import KeptSocket, SocketReader, Timing
+from connections.streaming.kept_socket import UNBOUNDED, Address, KeptSocket, SocketReader, SocketSlots, Timing
 from connections.streaming.market_publisher import MarketPublisher
+from connections.streaming.polling import RestPolling
+from connections.whole_books import WholeBook
 from desproject.lib.clock import Clock
 from desproject.lib.errors import DomainError
 
@@ -37,6 +44,12 @@ BOOK_SECONDS = 0.25
 REPEAT_SECONDS = 5.0
 RESYNC_SECONDS = 300.0
 QUIET_SECONDS = 1.5
+# A whole book that wasn't told for so long is compared with the exchange's own by REST.
+CHECK_QUIET_SECONDS = 5.0
+# Best prices that differ from a book for so long, while no delta of it comes, show that it stands still.
+STANDING_SECONDS = 1.0
+# For such a book the socket is replaced, so often at most.
+_REPLACE_SECONDS = 60.0
 _SNAPSHOT_PAUSE = 0.3
 _SNAPSHOT_RETRY = 1.0
 _STREAMS_A_MESSAGE = 200
@@ -59,6 +72,7 @@ class MarketStream:
         timing: Timing,
         figures: Counter[str],
         clock: Clock,
+        slots: SocketSlots = UNBOUNDED,
     ) -> None:
         self.feed = feed
         self.books: dict[str, OrderBook] = {}
@@ -66,7 +80,7 @@ class MarketStream:
         # Set, and replaced by a fresh one, with every change of ``wanted``.
         self.change = asyncio.Event()
         self.max_streams = venue.capabilities.streams_per_market_socket
-        self.dialect: MarketDialect | None = None
+        self.dialects: Sequence[MarketDialect] = ()
         self._venue = venue
         self._mode = feed.rpartition(":")[2]
         self._public: PublicApi = venue.public(self._mode, network)
@@ -76,16 +90,35 @@ class MarketStream:
         self._figures = figures
         self._clock = clock
         self._last_trade: dict[str, int] = {}
+        # Symbols of which a trade came by the present socket, where the next one has the next number.
+        self._unbroken: set[str] = set()
+        self._numbers_trades = venue.capabilities.numbers_trades
         self._last_candle: dict[tuple[str, str], int] = {}
         self._told: dict[str, float] = {}
         self._moved_books: set[str] = set()
         self._refresh_at: dict[str, float] = {}
         self._patient_until: dict[str, float] = {}
         self._unknown: set[str] = set()
-        self.socket = KeptSocket(
-            f"market {feed}", self._address, lambda reader: MarketSession(self, reader), on_up=self._on_up,
-            on_down=self._on_down, timing=timing, figures=figures, clock=clock,
+        # Of books whose top isn't the best price told: the newest delta, and since when.
+        self._differing: dict[str, tuple[int, float]] = {}
+        self._replaced_at = -inf
+        self.sockets = tuple(
+            KeptSocket(
+                f"market {feed}" if not part else f"market {feed} {part + 1}", partial(self._address, part),
+                partial(self._session, part), on_up=self._on_up, on_down=self._on_down, timing=timing,
+                figures=figures, clock=clock, slots=slots,
+            )
+            for part in range(venue.capabilities.market_sockets)
         )  # fmt: skip
+        self._polling = RestPolling(
+            self, self._public, symbols=venue.capabilities.polled_symbols, after=timing.poll_after,
+            every=timing.poll_every, figures=figures, clock=clock,
+        )  # fmt: skip
+
+    def read_anew(self, symbol: str) -> None:
+        """Gives up the symbol's book, however right it looks: somebody doubts its price."""
+        if (book := self.books.get(symbol)) is not None:
+            self._distrust(book, "read anew: its price is in doubt")
 
     def want(self, symbols: Symbols) -> None:
         """Says which symbols, with which candles, are wanted from now on."""
@@ -99,36 +132,54 @@ class MarketStream:
         changed, self.change = self.change, asyncio.Event()
         changed.set()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether everything is heard."""
+        return all(socket.is_up for socket in self.sockets)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether REST stands in for the sockets."""
+        return self._polling.is_on
+
     async def run(self) -> None:
         """Works until cancelled. While nothing is wanted there is no socket."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_socket())
+            group.create_task(self._keep_sockets())
             group.create_task(self._tell_books())
             group.create_task(self._fetch_snapshots())
+            group.create_task(self._polling.run())
             group.create_task(self._publisher.run())
 
-    async def _keep_socket(self) -> None:
+    async def _keep_sockets(self) -> None:
         while True:
             while not self.wanted:
                 await self.change.wait()
-            running = asyncio.create_task(self.socket.run())
+            running = [asyncio.create_task(socket.run()) for socket in self.sockets]
             try:
                 await self._while_wanted(running)
             finally:
-                await self.socket.stop(running)
+                ended = zip(self.sockets, running, strict=True)
+                results = await asyncio.gather(*(socket.stop(task) for socket, task in ended), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
             self._on_down("nothing is wanted")
 
-    async def _while_wanted(self, running: "asyncio.Task[None]") -> None:
-        while self.wanted and not running.done():
+    async def _while_wanted(self, running: "list[asyncio.Task[None]]") -> None:
+        while self.wanted and not any(task.done() for task in running):
             changed = asyncio.create_task(self.change.wait())
             try:
-                await asyncio.wait({running, changed}, return_when="FIRST_COMPLETED")
+                await asyncio.wait({*running, changed}, return_when="FIRST_COMPLETED")
             finally:
                 changed.cancel()
 
-    async def _address(self) -> tuple[str, float]:
-        self.dialect = await self._venue.market_dialect(self._mode, self._network)
-        return self.dialect.url, self.dialect.lifetime
+    async def _address(self, part: int) -> Address:
+        self.dialects = await self._venue.market_dialects(self._mode, self._network)
+        return Address(self.dialects[part].url, self.dialects[part].lifetime, {})
+
+    def _session(self, part: int, reader: SocketReader) -> "MarketSession":
+        return MarketSession(self, reader, self.dialects[part])
 
     # What sessions ask and tell.
 
@@ -145,16 +196,20 @@ class MarketStream:
                 log.error("too_many_streams", feed=self.feed, symbol=symbol, limit=self.max_streams)
                 break
             streams |= more
-            self._book(symbol)
+            self._book(symbol, whole=dialect.whole_books)
         return streams
 
     def take(self, frame: MarketFrame) -> None:
         """One thing that the primary socket said. A symbol that isn't wanted any more may still be told of."""
         self._figures["market_frames"] += 1
-        if isinstance(frame, Confirmed | Refused | Ending) or frame.symbol not in self.wanted:
+        if self._polling.is_on:  # of one socket of several: old and new would mix
+            return
+        if isinstance(frame, Confirmed | Alive | Refused | Ending) or frame.symbol not in self.wanted:
             return
         if isinstance(frame, DepthDelta):
             self._on_delta(frame)
+        elif isinstance(frame, WholeDepth):
+            self._on_whole(frame)
         elif isinstance(frame, PublicTrade):
             self._on_trade(frame)
         elif isinstance(frame, CandleUpdate):
@@ -162,15 +217,50 @@ class MarketStream:
         elif isinstance(frame, Quote):
             self._on_quote(frame)
 
+    def take_over(self, frame: MarketFrame) -> None:
+        """What a successor heard while the socket before it still counted: some of it is no news any more."""
+        if not self._is_known(frame):
+            self.take(frame)
+
+    def _is_known(self, frame: MarketFrame) -> bool:
+        if isinstance(frame, PublicTrade):
+            return frame.trade_id <= self._last_trade.get(frame.symbol, -1)
+        if isinstance(frame, WholeDepth | DepthDelta):
+            book = self.books.get(frame.symbol)
+            if book is None or not book.valid:
+                return False
+            return frame.as_of_ms < book.last_id if isinstance(frame, WholeDepth) else frame.last_id <= book.last_id
+        return False
+
+    def on_unreadable(self) -> None:
+        """A frame of another shape than the venue documents: it is left out."""
+        self._figures["market_frames_unreadable"] += 1
+
     def _on_quote(self, quote: Quote) -> None:
         self._told[quote.symbol] = self._clock.monotonic()
         self._tell(quote)
 
     def _on_trade(self, trade: PublicTrade) -> None:
-        """Two sockets overlap during a renewal: each trade is told once."""
-        if trade.trade_id > self._last_trade.get(trade.symbol, -1):
-            self._last_trade[trade.symbol] = trade.trade_id
-            self._tell(trade)
+        """Each is told once, though two sockets overlap during a renewal. Where the venue numbers them without a hole,
+        one that didn't come shows by the next: what is made of trades begins anew, and nothing else that this socket
+        said of the symbol is believed."""
+        last = self._last_trade.get(trade.symbol, -1)
+        if trade.trade_id <= last:
+            self._figures["trades_repeated"] += 1
+            return
+        if trade.trade_id > last + 1 and trade.symbol in self._unbroken:
+            self._on_trades_missing(trade.symbol, f"trades {last + 1} to {trade.trade_id - 1} are missing")
+        self._last_trade[trade.symbol] = trade.trade_id
+        if self._numbers_trades:
+            self._unbroken.add(trade.symbol)
+        self._tell(trade)
+
+    def _on_trades_missing(self, symbol: str, reason: str) -> None:
+        self._figures["trade_gaps"] += 1
+        log.warning("trades_missing", feed=self.feed, symbol=symbol, reason=reason)
+        self._publisher.put(FeedState(symbol, time.time_ns(), up=True, reason=reason))
+        if (book := self.books.get(symbol)) is not None:
+            self._distrust(book, reason)
 
     def _on_candle(self, candle: CandleUpdate) -> None:
         key = (candle.symbol, candle.timeframe)
@@ -185,21 +275,54 @@ class MarketStream:
         self._publisher.put(event)
 
     def _on_up(self) -> None:
+        if not self.is_up:
+            return
+        self._polling.end()
+        self._unbroken.clear()
         self._patient_until = dict.fromkeys(self.books, self._clock.monotonic() + QUIET_SECONDS)
         self._tell_feed(up=True, reason="")
 
     def _on_down(self, reason: str) -> None:
+        self._unbroken.clear()
         for book in self.books.values():
             self._distrust(book, "the stream is down")
         self._tell_feed(up=False, reason=reason)
 
-    def _tell_feed(self, *, up: bool, reason: str) -> None:
-        self._publisher.put(FeedState("", time.time_ns(), up, reason))
+    def _tell_feed(self, *, up: bool, reason: str, polled: bool = False) -> None:
+        self._publisher.put(FeedState("", time.time_ns(), up, reason, polled))
+
+    def knows_trades(self, symbol: str) -> bool:
+        """See polling.Polled."""
+        return symbol in self._last_trade
+
+    def take_polled(self, event: Quote | PublicTrade) -> None:
+        """See polling.Polled."""
+        if isinstance(event, PublicTrade):
+            if event.trade_id > self._last_trade.get(event.symbol, -1):  # most of an answer is known
+                self._on_trade(event)
+        else:
+            self._on_quote(event)
+
+    def on_polled(self, left_out: Sequence[str]) -> None:
+        """See polling.Polled."""
+        self._unbroken.clear()
+        self._tell_feed(up=True, reason="polled by REST: the stream can't be had", polled=True)
+        for symbol in left_out:
+            self._publisher.put(FeedState(symbol, time.time_ns(), False, "only best prices are polled", True))
+
+    def on_unpolled(self, reason: str) -> None:
+        """See polling.Polled."""
+        self._tell_feed(up=False, reason=reason)
 
     def _forget(self, symbol: str) -> None:
-        for known in (self.books, self._told, self._refresh_at, self._last_trade, self._patient_until):
+        for known in (self.books, self._told, self._refresh_at, self._patient_until, self._differing):
             known.pop(symbol, None)
         self._moved_books.discard(symbol)
+        self._forget_trades(symbol)
+
+    def _forget_trades(self, symbol: str) -> None:
+        self._last_trade.pop(symbol, None)
+        self._unbroken.discard(symbol)
 
     def _report_unknown(self, symbol: str) -> None:
         if symbol not in self._unknown:
@@ -208,10 +331,26 @@ class MarketStream:
 
     # Books.
 
-    def _book(self, symbol: str) -> None:
+    def _book(self, symbol: str, *, whole: bool) -> None:
         if symbol not in self.books:
-            self.books[symbol] = OrderBook(symbol)
+            self.books[symbol] = WholeBook(symbol) if whole else OrderBook(symbol)
             self._patient_until[symbol] = self._clock.monotonic() + QUIET_SECONDS
+
+    def _on_whole(self, depth: WholeDepth) -> None:
+        """A book that comes whole brings the quote with it."""
+        book = self.books.get(depth.symbol)
+        if not isinstance(book, WholeBook):
+            return
+        was_valid, before = book.valid, book.top(1)
+        book.on_whole(depth)
+        self._refresh_at[depth.symbol] = self._clock.monotonic() + CHECK_QUIET_SECONDS
+        if not book.valid:
+            if was_valid:
+                self._tell_invalid(book)
+            return
+        self._moved_books.add(depth.symbol)
+        if not was_valid or book.top(1) != before:
+            self._tell_quote(book)
 
     def _on_delta(self, delta: DepthDelta) -> None:
         book = self.books.get(delta.symbol)
@@ -245,8 +384,35 @@ class MarketStream:
             for symbol in self._moved_books:
                 self._tell_valid(self.books[symbol])
             self._moved_books.clear()
-            if self.socket.is_up:
+            if self.is_up:
                 self._repeat_quotes()
+                self._find_standing_books()
+
+    def _find_standing_books(self) -> None:
+        """A book of which no delta comes any more shows no gap; but its best prices, told apart from it, move on."""
+        now = self._clock.monotonic()
+        for symbol, book in self.books.items():
+            price = self._prices.get(self.feed, symbol)
+            if not book.valid or price is None or book.best() == (price.bid, price.ask):
+                self._differing.pop(symbol, None)
+                continue
+            last_id, since = self._differing.setdefault(symbol, (book.last_id, now))
+            if last_id != book.last_id:
+                self._differing[symbol] = (book.last_id, now)
+            elif now - since >= STANDING_SECONDS:
+                del self._differing[symbol]
+                self._figures["books_standing"] += 1
+                self._distrust(book, "it stands still while prices move")
+                self._replace_sockets(now)
+
+    def _replace_sockets(self, now: float) -> None:
+        """Beside the old ones, which tell all but that book."""
+        if now - self._replaced_at < _REPLACE_SECONDS:
+            return
+        self._replaced_at = now
+        for socket in self.sockets:
+            if socket.session is not None:
+                socket.session.ending.set()
 
     def _tell_valid(self, book: OrderBook) -> None:
         bids, asks = book.top(TOP_LEVELS)
@@ -257,25 +423,28 @@ class MarketStream:
         for symbol, book in self.books.items():
             if now - self._told.get(symbol, 0) < REPEAT_SECONDS or not book.valid:
                 continue
-            (bid, *_), (ask, *_) = book.top(1)
-            self._on_quote(Quote(symbol, time.time_ns(), bid[0], bid[1], ask[0], ask[1]))
+            self._tell_quote(book)
+
+    def _tell_quote(self, book: OrderBook) -> None:
+        (bid, *_), (ask, *_) = book.top(1)
+        self._on_quote(Quote(book.symbol, time.time_ns(), bid[0], bid[1], ask[0], ask[1]))
 
     async def _fetch_snapshots(self) -> None:
         """One after the other, so that many symbols don't spend the request budget at once."""
         while True:
             await asyncio.sleep(0.05)
-            if not self.socket.is_up:
+            if not self.is_up:
                 continue
             for symbol in list(self.books):
                 await self._fetch_if_due(symbol)
 
     async def _fetch_if_due(self, symbol: str) -> None:
         book, now = self.books.get(symbol), self._clock.monotonic()
-        if book is None or not self.socket.is_up:
+        if book is None or not self.is_up:
             return
         if book.valid and now >= self._refresh_at[symbol]:
             book.begin_refresh()
-            self._refresh_at[symbol] = now + RESYNC_SECONDS
+            self._refresh_at[symbol] = now + _refresh_seconds(book)
         # A snapshot from before the subscription would leave a hole; where no delta comes the market is quiet.
         if book.needs_snapshot and (book.is_buffering or now >= self._patient_until.get(symbol, 0)):
             await self._fetch(symbol, book)
@@ -289,12 +458,12 @@ class MarketStream:
             log.warning("book_snapshot_failed", feed=self.feed, symbol=symbol, error=error.code)
             await asyncio.sleep(max(getattr(error, "retry_after", None) or 0, _SNAPSHOT_RETRY))
             return
-        if self.books.get(symbol) is not book or not self.socket.is_up:
+        if self.books.get(symbol) is not book or not self.is_up:
             return
         book.on_snapshot(snapshot)
         self._figures["book_snapshots"] += 1
         if book.valid and not was_valid:
-            self._refresh_at[symbol] = self._clock.monotonic() + RESYNC_SECONDS
+            self._refresh_at[symbol] = self._clock.monotonic() + _refresh_seconds(book)
             self._tell_valid(book)
             self._told.pop(symbol, None)
             self._repeat_quotes()
@@ -303,15 +472,19 @@ class MarketStream:
         await asyncio.sleep(_SNAPSHOT_PAUSE)
 
 
+def _refresh_seconds(book: OrderBook) -> float:
+    """When a book is next fetched by REST, if the stream brings nothing: one that comes whole is only compared."""
+    return CHECK_QUIET_SECONDS if isinstance(book, WholeBook) else RESYNC_SECONDS
+
+
 class MarketSession:
     """One market socket. Until it is promoted, what it says is kept."""
 
-    def __init__(self, stream: MarketStream, reader: SocketReader) -> None:
-        assert stream.dialect is not None  # noqa: S101  # the address came from it
+    def __init__(self, stream: MarketStream, reader: SocketReader, dialect: MarketDialect) -> None:
         self.ready = asyncio.Event()
         self.ending = asyncio.Event()
         self._stream = stream
-        self._dialect = stream.dialect
+        self._dialect = dialect
         self._reader = reader
         self._subscribed: set[str] = set()
         self._unanswered: set[int] = set()
@@ -333,7 +506,7 @@ class MarketSession:
         self._is_primary = True
         kept, self._kept = self._kept, []
         for frame in kept:
-            self._stream.take(frame)
+            self._stream.take_over(frame)
 
     def retire(self) -> None:
         self._is_retired = True
@@ -343,13 +516,17 @@ class MarketSession:
             found = self._dialect.read(frame, time.time_ns())
         except UnexpectedShape as error:
             self._malformed += 1
+            self._stream.on_unreadable()
             if self._malformed == 1:
-                log.error("frame_unreadable", stream=self._stream.socket.name, error=error.message)
+                log.error("frame_unreadable", stream=self._dialect.url, error=error.message)
             return
         if found is None:
             return
         if isinstance(found, Confirmed | Refused):
             self._answered(found)
+        elif isinstance(found, Alive):
+            self._unanswered.clear()
+            self._check_ready()
         elif isinstance(found, Ending):
             self.ending.set()
         elif self._is_primary and not self._is_retired:
@@ -359,7 +536,7 @@ class MarketSession:
 
     def _answered(self, answer: Confirmed | Refused) -> None:
         if isinstance(answer, Refused):
-            log.error("subscription_refused", stream=self._stream.socket.name, reason=answer.reason)
+            log.error("subscription_refused", stream=self._dialect.url, reason=answer.reason)
         if answer.request_id is not None:
             self._unanswered.discard(answer.request_id)
         self._check_ready()
@@ -382,6 +559,10 @@ class MarketSession:
         wanted = self._stream.wanted_streams(self._dialect)
         missing, unwanted = sorted(wanted - self._subscribed), sorted(self._subscribed - wanted)
         self._subscribed = wanted
+        if self._dialect.states_all:
+            if missing or unwanted:
+                await self._send(self._dialect.subscribe, sorted(wanted))
+            return
         for start in range(0, len(missing), _STREAMS_A_MESSAGE):
             await self._send(self._dialect.subscribe, missing[start : start + _STREAMS_A_MESSAGE])
         for start in range(0, len(unwanted), _STREAMS_A_MESSAGE):
@@ -392,4 +573,8 @@ class MarketSession:
         self._unanswered.add(self._request_id)
         await self._reader.send(message(self._request_id, streams))
         # One message less than allowed: pongs count too.
-        await asyncio.sleep(1 / (self._dialect.messages_a_second - 1))
+        pause = 1 / (self._dialect.messages_a_second - 1)
+        if self._dialect.probe:
+            await self._reader.send(self._dialect.probe)
+            pause *= 2
+        await asyncio.sleep(pause)

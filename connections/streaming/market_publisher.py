@@ -11,8 +11,12 @@ from redis.exceptions import RedisError
 
 from connections.events import BookState, CandleUpdate, MarketBatch, MarketEvent, Quote, encode, feed_stream
 from desproject.lib import bus
+from desproject.lib.metrics.registry import METRICS
 
 log = structlog.get_logger(__name__)
+
+# From the frame's arrival to its event in Redis, for the metrics: the oldest event of each entry.
+FRAME_TO_BUS = METRICS.recorder("streams.frame_to_bus")
 
 KEEP = 20_000
 MAX_WAITING = 20_000
@@ -39,6 +43,11 @@ class MarketPublisher:
         self._has_some = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many events aren't written yet."""
+        return len(self._waiting)
 
     def put(self, event: MarketEvent) -> None:
         """Takes an event; never waits."""
@@ -95,7 +104,7 @@ class MarketPublisher:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         self._figures["market_entries"] += 1
-        self._figures["market_lag_ms"] = (time.time_ns() - batch.events[0].seen_ns) // 1_000_000
+        FRAME_TO_BUS.record((time.time_ns() - batch.events[0].seen_ns) / 1e9)
 
     def _lose_oldest(self) -> None:
         key = next(key for key in self._waiting if isinstance(key, int))

@@ -101,6 +101,11 @@ class UserPublisher:
             ),
         )  # fmt: skip
 
+    @property
+    def waiting(self) -> int:
+        """How many events aren't confirmed yet."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Writes until cancelled. What Redis didn't confirm is written again: readers know a number they had."""
         pause = _FIRST_PAUSE

@@ -4,21 +4,12 @@ from decimal import Decimal
 
 import msgspec
 
+from connections.exchanges.binance.codec import SIDES, STATUSES, ErrorAnswer, Symbols, amount, decode, known
+from connections.exchanges.binance.refusals import coded
+from connections.exchanges.binance.signing import signed_params
 from connections.exchanges.binance_spot.api import API
-from connections.exchanges.binance_spot.codec import (
-    SIDES,
-    STATUSES,
-    TIMES_IN_FORCE,
-    TYPES,
-    ErrorAnswer,
-    Symbols,
-    amount,
-    check_field_names,
-    decode,
-    known,
-)
-from connections.exchanges.binance_spot.refusals import Purpose, coded
-from connections.exchanges.binance_spot.signing import signed_params
+from connections.exchanges.binance_spot.codec import TIMES_IN_FORCE, TYPES
+from connections.exchanges.call import Purpose
 from connections.exchanges.contract import (
     BalanceNews,
     Confirmed,
@@ -89,7 +80,9 @@ class _BalancesEvent(msgspec.Struct, rename=API.fields["balances_event"]):
     balances: tuple[_BalanceRow, ...]
 
 
-check_field_names({"order_event": _OrderEvent, "balance_event": _BalanceRow, "balances_event": _BalancesEvent})
+API.check_field_names(
+    {"order_event": _OrderEvent, "balance_event": _BalanceRow, "balances_event": _BalancesEvent}
+)
 
 
 class SpotUserDialect:
@@ -97,10 +90,14 @@ class SpotUserDialect:
 
     lifetime = float(API.limits.socket_seconds)
     accounts_per_socket = API.limits.accounts_a_socket
+    probe = ""
 
     def __init__(self, base: str, symbols: Symbols) -> None:
         self.url = f"{base}{API.paths.ws_api}?returnRateLimits=false"
         self._symbols = symbols
+
+    def handshake(self, credentials: Credentials, now_ms: int) -> dict[str, str]:
+        return {}
 
     def subscribe(self, request_id: int, credentials: Credentials, now_ms: int) -> str:
         params = signed_params(credentials.api_secret, {"apiKey": credentials.api_key, "timestamp": now_ms})

@@ -12,7 +12,9 @@ import structlog
 from channels.management.commands.runworker import Command as ChannelsCommand
 from channels.worker import Worker
 
+from connections import key_holders
 from connections.consumers import CHANNEL, WORK
+from desproject.lib.metrics import publishing
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,8 @@ class StartingWorker(Worker):  # type: ignore[misc]  # channels ships no types
             await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
 
     async def _run(self) -> None:
+        publishing.start()
+        key_holders.start()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

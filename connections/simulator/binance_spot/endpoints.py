@@ -1,15 +1,10 @@
 """Every method of Binance spot that the simulator speaks: one row each, for REST and the WebSocket API."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-from connections.simulator.binance_spot import market_api, trading_api
-from connections.simulator.binance_spot.call import Call
-from connections.simulator.binance_spot.params import Params
-
-Handler = Callable[[Call], Any]
-Weight = Callable[[Params], int]
+from connections.simulator.binance import market_api
+from connections.simulator.binance.endpoint import Endpoint, Handler, Weight, by_symbol, weight_of
+from connections.simulator.binance.params import Params
+from connections.simulator.binance_spot import market_api as spot_market_api
+from connections.simulator.binance_spot import trading_api
 
 _SIGNED = ("timestamp", "recvWindow", "signature", "apiKey")
 _ORDER = (
@@ -18,36 +13,17 @@ _ORDER = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a method lives, what it costs, who may call it and what it reads."""
-
-    handler: Handler
-    weight: Weight
-    params: frozenset[str]
-    signed: bool = False
-    counts_orders: bool = False
-
-
 def _open(handler: Handler, weight: int | Weight, *params: str) -> Endpoint:
-    return Endpoint(handler, _weight(weight), frozenset(params))
+    return Endpoint(handler, weight_of(weight), frozenset(params))
 
 
 def _signed(handler: Handler, weight: int | Weight, *params: str, counts_orders: bool = False) -> Endpoint:
-    return Endpoint(handler, _weight(weight), frozenset(params + _SIGNED), True, counts_orders)
-
-
-def _weight(weight: int | Weight) -> Weight:
-    return weight if callable(weight) else lambda _params: weight
+    return Endpoint(handler, weight_of(weight), frozenset(params + _SIGNED), True, counts_orders)
 
 
 def _depth_weight(params: Params) -> int:
     limit = params.integer("limit", 100) or 100
     return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
-
-
-def _by_symbol(one: int, many: int) -> Weight:
-    return lambda params: one if "symbol" in params else many
 
 
 def _my_trades_weight(params: Params) -> int:
@@ -58,8 +34,10 @@ _ASKED = ("symbol", "symbols", "symbolStatus")
 REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/ping"): _open(market_api.ping, 1),
     ("GET", "/api/v3/time"): _open(market_api.server_time, 1),
-    ("GET", "/api/v3/exchangeInfo"): _open(market_api.exchange_info, 20, *_ASKED, "permissions", "showPermissionSets"),
-    ("GET", "/api/v3/depth"): _open(market_api.depth, _depth_weight, "symbol", "limit", "symbolStatus"),
+    ("GET", "/api/v3/exchangeInfo"): _open(
+        spot_market_api.exchange_info, 20, *_ASKED, "permissions", "showPermissionSets"
+    ),
+    ("GET", "/api/v3/depth"): _open(spot_market_api.depth, _depth_weight, "symbol", "limit", "symbolStatus"),
     ("GET", "/api/v3/trades"): _open(market_api.trades, 25, "symbol", "limit"),
     ("GET", "/api/v3/historicalTrades"): _open(market_api.trades, 25, "symbol", "limit", "fromId"),
     ("GET", "/api/v3/aggTrades"): _open(
@@ -71,17 +49,17 @@ REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/uiKlines"): _open(
         market_api.klines, 2, "symbol", "interval", "startTime", "endTime", "timeZone", "limit"
     ),
-    ("GET", "/api/v3/avgPrice"): _open(market_api.average_price, 2, "symbol"),
-    ("GET", "/api/v3/ticker/24hr"): _open(market_api.day_ticker, _by_symbol(2, 80), *_ASKED, "type"),
-    ("GET", "/api/v3/ticker/price"): _open(market_api.price_ticker, _by_symbol(2, 4), *_ASKED),
-    ("GET", "/api/v3/ticker/bookTicker"): _open(market_api.book_ticker, _by_symbol(2, 4), *_ASKED),
+    ("GET", "/api/v3/avgPrice"): _open(spot_market_api.average_price, 2, "symbol"),
+    ("GET", "/api/v3/ticker/24hr"): _open(market_api.day_ticker, by_symbol(2, 80), *_ASKED, "type"),
+    ("GET", "/api/v3/ticker/price"): _open(market_api.price_ticker, by_symbol(2, 4), *_ASKED),
+    ("GET", "/api/v3/ticker/bookTicker"): _open(market_api.book_ticker, by_symbol(2, 4), *_ASKED),
     ("POST", "/api/v3/order"): _signed(trading_api.new_order, 1, *_ORDER, counts_orders=True),
     ("POST", "/api/v3/order/test"): _signed(trading_api.test_order, 1, *_ORDER, "computeCommissionRates"),
     ("GET", "/api/v3/order"): _signed(trading_api.query_order, 4, "symbol", "orderId", "origClientOrderId"),
     ("DELETE", "/api/v3/order"): _signed(
         trading_api.cancel_order, 1, "symbol", "orderId", "origClientOrderId", "newClientOrderId", "cancelRestrictions"
     ),
-    ("GET", "/api/v3/openOrders"): _signed(trading_api.open_orders, _by_symbol(6, 80), "symbol"),
+    ("GET", "/api/v3/openOrders"): _signed(trading_api.open_orders, by_symbol(6, 80), "symbol"),
     ("DELETE", "/api/v3/openOrders"): _signed(trading_api.cancel_open_orders, 1, "symbol"),
     ("GET", "/api/v3/allOrders"): _signed(
         trading_api.all_orders, 20, "symbol", "orderId", "startTime", "endTime", "limit"
@@ -92,7 +70,7 @@ REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/account"): _signed(trading_api.account, 20, "omitZeroBalances"),
     ("GET", "/api/v3/account/commission"): _signed(trading_api.commission, 20, "symbol"),
     ("GET", "/api/v3/rateLimit/order"): _signed(trading_api.order_counts, 40),
-    ("GET", "/sapi/v1/system/status"): _open(market_api.system_status, 1),
+    ("GET", "/sapi/v1/system/status"): _open(spot_market_api.system_status, 1),
     ("GET", "/sapi/v1/account/apiRestrictions"): _signed(trading_api.api_restrictions, 1),
     ("GET", "/sapi/v1/asset/tradeFee"): _signed(trading_api.trade_fees, 1, "symbol"),
 }

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from connections.simulator.accounts import Account
-from connections.simulator.binance_spot.errors import filter_failure
+from connections.simulator.binance.errors import filter_failure
 from connections.simulator.exchange import Market, Ticket
 from connections.simulator.instruments import Instrument
 

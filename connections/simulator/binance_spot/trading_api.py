@@ -1,20 +1,18 @@
 """Binance spot's signed methods: orders, and what an account can read of itself."""
 
-import secrets
-import string
 from decimal import Decimal
 from enum import StrEnum
 
 from connections.simulator.accounts import InsufficientBalance
-from connections.simulator.binance_spot import errors, filters, payloads
-from connections.simulator.binance_spot.call import Call
-from connections.simulator.binance_spot.limits import ORDER_WINDOWS
-from connections.simulator.binance_spot.params import Params
-from connections.simulator.binance_spot.payloads import Json
+from connections.simulator.binance import errors
+from connections.simulator.binance.call import Call
+from connections.simulator.binance.market_payloads import Json
+from connections.simulator.binance.new_ids import new_client_id
+from connections.simulator.binance.params import Params
+from connections.simulator.binance_spot import filters, payloads
 from connections.simulator.exchange import DuplicateOrder, Ticket, WouldTrigger
 from connections.simulator.matching import Order, OrderType, Side, TimeInForce, WouldTake
 
-_ALPHABET = string.ascii_letters + string.digits
 _DAY_MS = 86_400_000
 _NEEDED: dict[OrderType, tuple[str, ...]] = {
     OrderType.LIMIT: ("timeInForce", "quantity", "price"),
@@ -164,7 +162,7 @@ def api_restrictions(call: Call) -> Json:
 
 
 def order_counts(call: Call) -> list[Json]:
-    counts = [call.order_limiter.count(call.account.api_key, name, call.now_ms) for name in ORDER_WINDOWS]
+    counts = call.order_limiter.counts(call.account.api_key, call.now_ms).values()
     limits = [info for info in call.limits_info() if info["rateLimitType"] == "ORDERS"]
     return [{**info, "count": count} for info, count in zip(limits, counts, strict=True)]
 
@@ -277,8 +275,3 @@ def _period(call: Call) -> tuple[int | None, int | None]:
     if start is not None and end is not None and end - start > _DAY_MS:
         raise errors.ApiError(-1127, "More than 24 hours between startTime and endTime.")
     return start, end
-
-
-def new_client_id() -> str:
-    """22 characters, as Binance makes them up."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(22))

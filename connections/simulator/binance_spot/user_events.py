@@ -1,18 +1,19 @@
 """User data events: what an account hears, on which subscriptions, and the faults that disturb it."""
 
-import asyncio
 from collections import defaultdict
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from connections.simulator.accounts import Account
+from connections.simulator.binance.limits import OrderLimiter
+from connections.simulator.binance.market_payloads import Json
 from connections.simulator.binance_spot import payloads
-from connections.simulator.binance_spot.limits import OrderLimiter
-from connections.simulator.binance_spot.payloads import Json
+from connections.simulator.event_faults import deliver
 from connections.simulator.exchange import AccountChange, Exchange
-from connections.simulator.faults import FaultBox, FaultKind, Occasion
+from connections.simulator.faults import FaultBox, Occasion
 from connections.simulator.sockets import Socket
 from connections.simulator.tape import AggregateTrade, Trade
 
@@ -71,15 +72,7 @@ class UserEvents:
         self._deliver(Occasion(api_key=account.api_key), events)
 
     def _deliver(self, occasion: Occasion, events: list[Json]) -> None:
-        """The one place where the faults of user events strike."""
-        if self._faults.strike(FaultKind.REORDER_EVENTS, occasion):
-            events.reverse()
-        if duplicated := self._faults.strike(FaultKind.DUPLICATE_EVENT, occasion):
-            events = [event for event in events for _ in range(2)] if duplicated else events
-        if late := self._faults.strike(FaultKind.LATE_FILLS, occasion):
-            asyncio.get_running_loop().call_later(late.seconds, self._send, occasion.api_key, events)
-        else:
-            self._send(occasion.api_key, events)
+        deliver(self._faults, occasion, events, partial(self._send, occasion.api_key))
 
     def _send(self, api_key: str, events: list[dict[str, Any]]) -> None:
         for subscription in self._subscriptions[api_key]:

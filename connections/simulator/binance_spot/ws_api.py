@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from connections.simulator.binance_spot import errors
-from connections.simulator.binance_spot.door import Credentials, Door
+from connections.simulator.binance import errors
+from connections.simulator.binance.door import Credentials, Door
+from connections.simulator.binance.errors import ApiError
+from connections.simulator.binance.params import Params
+from connections.simulator.binance.signing import as_text, ws_payload
 from connections.simulator.binance_spot.endpoints import WS_METHODS
-from connections.simulator.binance_spot.errors import ApiError
-from connections.simulator.binance_spot.params import Params
-from connections.simulator.binance_spot.signing import as_text, ws_payload
 from connections.simulator.binance_spot.user_events import Subscription, UserEvents
 from connections.simulator.sockets import Socket
 

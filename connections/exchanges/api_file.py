@@ -1,0 +1,101 @@
+"""Loads a venue's api.toml, refuses it when something is missing or unknown, and finds the addresses of a mode."""
+
+import tomllib
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+from django.conf import settings
+
+from connections.budget.limits import LimitRow
+from desproject.lib.errors import InvalidInput
+
+SIMULATOR = "simulator"
+
+
+class BadApiFile(Exception):
+    """api.toml doesn't say what the adapter needs."""
+
+
+class Timeframes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    all: tuple[str, ...]
+
+
+class ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every file has. ``fields``: kind of record → our name → the venue's; the same ones are left out.
+
+    ``budgets``: the exchange's limits by name. ``costs``: what a request (``GET`` and the name of its path) costs, by
+    the limit that it counts to.
+    """
+
+    version: str
+    documents: str
+    timeframes: Timeframes
+    fields: dict[str, dict[str, str]]
+    budgets: dict[str, LimitRow]
+    costs: dict[str, dict[str, int]]
+
+    def costs_by_request(self) -> dict[tuple[str, str], list[tuple[str, int]]]:
+        """(limit, cost) by method and path, in the file's order. Raises BadApiFile for a limit or a path that the file
+        doesn't have."""
+        paths: dict[str, str] = msgspec.to_builtins(getattr(self, "paths", {}))
+        found: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for limit, requests in self.costs.items():
+            if limit not in self.budgets:
+                raise BadApiFile(f"costs.{limit} names no limit of budgets")
+            for request, cost in requests.items():
+                method, _, name = request.partition(" ")
+                if name not in paths:
+                    raise BadApiFile(f"costs.{limit} names an unknown path: {request}")
+                found.setdefault((method, paths[name]), []).append((limit, cost))
+        return found
+
+    def check_field_names(self, structs: dict[str, type[msgspec.Struct]]) -> None:
+        """Raises BadApiFile when the file maps a field that no such record has."""
+        for record, struct in structs.items():
+            if unknown := set(self.fields[record]) - set(struct.__struct_fields__):
+                raise BadApiFile(f"fields.{record} names unknown fields: {', '.join(sorted(unknown))}")
+
+
+Api = TypeVar("Api", bound=ApiFile)
+Base = TypeVar("Base")
+
+
+def load(text: str, kind: type[Api]) -> Api:
+    """Reads and checks a file's text. Raises BadApiFile."""
+    try:
+        api = msgspec.convert(tomllib.loads(text), kind)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BadApiFile(str(error)) from error
+    for name, path in msgspec.to_builtins(getattr(api, "paths", {})).items():
+        if not path.startswith("/"):
+            raise BadApiFile(f"paths.{name} must start with a slash")
+    api.costs_by_request()
+    for record, names in api.fields.items():
+        if len(set(names.values())) != len(names):
+            raise BadApiFile(f"fields.{record} names one field twice")
+    return api
+
+
+def base_of(bases: Mapping[str, Base], mode: str) -> Base:
+    """The addresses of a mode other than the simulator's. Raises InvalidInput for one that isn't there."""
+    if mode not in bases:
+        raise InvalidInput("this exchange has no such mode", fields={"mode": [f"one of {', '.join(bases)}"]})
+    return bases[mode]
+
+
+def modes_of(bases: Mapping[str, object]) -> tuple[str, ...]:
+    """The modes that can be used here: the simulator only where its address is set."""
+    return (*bases, SIMULATOR) if settings.CONFIG.simulator_url else tuple(bases)
+
+
+def simulator_addresses(prefix: str = "") -> tuple[str, str]:
+    """Where the simulator is: by HTTP and by WebSocket. It serves every venue at one address, which is a setting;
+    venues whose paths are like another's have a prefix before them there.
+
+    Raises InvalidInput where there is none.
+    """
+    url: str = settings.CONFIG.simulator_url
+    if not url:
+        raise InvalidInput("no simulator is set up here", fields={"mode": ["SIMULATOR_URL is not set"]})
+    return url + prefix, url.replace("http", "ws", 1) + prefix
