@@ -29,11 +29,22 @@ class RiskPolicy(TenantModel):
     max_position_size = MoneyField(null=True, blank=True)
     max_exposure = MoneyField(null=True, blank=True)
     max_daily_loss = MoneyField(null=True, blank=True)
+    max_drawdown = MoneyField(null=True, blank=True)
+    max_daily_trades = models.PositiveIntegerField(null=True, blank=True)
     max_open_orders = models.PositiveIntegerField(null=True, blank=True)
+    max_orders_per_second = models.PositiveIntegerField(null=True, blank=True)
+    # A list of symbols; empty means that nothing may be entered.
+    symbols = models.JSONField(null=True, blank=True)
+    max_leverage = models.PositiveSmallIntegerField(null=True, blank=True)
+    # Of market orders, see Limits.
+    max_slippage = MoneyField(null=True, blank=True)
+    max_depth_share = MoneyField(null=True, blank=True)
+    max_market_btc = MoneyField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         db_table = "risk_policies"
+        verbose_name_plural = "risk policies"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user", "level", "target_id"], name="risk_policy_target")
         ]
@@ -58,6 +69,7 @@ class RiskMetrics(TenantModel):
 
     class Meta:
         db_table = "risk_metrics"
+        verbose_name = verbose_name_plural = "risk metrics"
         indexes: ClassVar = [models.Index(fields=["user", "date"], name="risk_metrics_user_date")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user", "connection", "date", "quote_asset"], name="risk_metrics_day")
@@ -93,9 +105,79 @@ class KillSwitch(TenantModel):
 
     class Meta:
         db_table = "kill_switches"
+        verbose_name_plural = "kill switches"
         indexes: ClassVar = [
             models.Index(fields=["user"], condition=models.Q(lifted_at__isnull=True), name="kill_switches_active")
         ]
 
     def __str__(self) -> str:
         return f"{self.level} kill switch"
+
+
+class RiskType(models.TextChoices):
+    """What can go wrong, by the numbers of the risk register's document."""
+
+    API = "R1.1", "exchange API"
+    STREAM = "R1.2", "market and user streams"
+    DATA = "R1.3", "market data"
+    LATENCY = "R2.1", "latency"
+    RESOURCES = "R2.2", "memory and tasks"
+    EXECUTION = "R3.1", "order execution"
+    SLIPPAGE = "R3.2", "slippage"
+    BALANCE = "R3.3", "balance"
+    SERVICE = "R4.1", "service"
+    CONFIGURATION = "R4.2", "configuration"
+    KEYS = "R5.1", "API keys"
+    INPUT = "R5.2", "input and access"
+    STRATEGY = "R6.1", "strategy"
+    COMPLIANCE = "R6.2", "compliance"
+
+
+class Severity(models.TextChoices):
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class RiskEvent(TenantModel):
+    """One entry of the risk register (RSK-7), numbered without a gap within each year over all users.
+
+    What concerns the whole installation belongs to an administrator. ``source`` is the audit row that it was made of;
+    null for what an administrator wrote down.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    year = models.PositiveSmallIntegerField(editable=False)
+    number = models.PositiveIntegerField(editable=False)
+    source = models.BigIntegerField(null=True, unique=True, editable=False)
+    type = models.CharField(max_length=4, choices=RiskType)
+    severity = models.CharField(max_length=8, choices=Severity)
+    description = models.CharField(max_length=1000)
+    impact = models.TextField(max_length=4000, blank=True)
+    occurred_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    # What was done when: a list of {"at": ISO 8601, "what": text}.
+    timeline = models.JSONField(default=list, blank=True)
+    lessons = models.TextField(max_length=4000, blank=True)
+    # Who sees to it, by name: not always somebody with an account here.
+    owner = models.CharField(max_length=120, blank=True)
+    # A list of {"what": text, "owner": text, "due": ISO 8601 date or null, "done": true or false}.
+    action_items = models.JSONField(default=list, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "risk_events"
+        indexes: ClassVar = [
+            models.Index(fields=["user", "occurred_at"], name="risk_events_user_time"),
+            models.Index(fields=["occurred_at"], name="risk_events_time"),
+        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["year", "number"], name="risk_events_numbered")]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def reference(self) -> str:
+        """``RE-2026-007``; past 999 the number grows longer."""
+        return f"RE-{self.year}-{self.number:03d}"

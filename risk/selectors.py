@@ -1,9 +1,48 @@
 """Reads of limits and kill switches, inside the tenant scope that the caller has opened."""
 
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from uuid import UUID
 
 from accounts.tenancy import everyone
-from risk.models import KillLevel, KillSwitch
+from connections.models import Connection
+from desproject.lib.money import ZERO
+from risk.models import KillLevel, KillSwitch, PolicyLevel, RiskMetrics, RiskPolicy
+from risk.policy import Limits, effective
+
+
+def limits_of(connection: Connection) -> Limits:
+    """The limits in force on a connection, but for those of its strategies."""
+    levels = ((PolicyLevel.CONNECTION, connection.pk), (PolicyLevel.USER, connection.user_id))
+    return effective([RiskPolicy.objects.filter(level=level, target_id=target).first() for level, target in levels])
+
+
+@dataclass(frozen=True, slots=True)
+class DaySum:
+    """A UTC day of all of a user's connections in one quote asset. Limits hold for each connection, not for this."""
+
+    date: date
+    quote_asset: str
+    connections: int
+    trade_count: int
+    realized_pnl: Decimal
+    loss: Decimal
+
+
+def summed_metrics(since: date) -> list[DaySum]:
+    """The days from ``since`` on, newest first."""
+    days: dict[tuple[date, str], list[RiskMetrics]] = defaultdict(list)
+    for row in RiskMetrics.objects.filter(date__gte=since):
+        days[row.date, row.quote_asset].append(row)
+    return [
+        DaySum(
+            day, asset, len(rows), sum(row.trade_count for row in rows), sum((row.realized_pnl for row in rows), ZERO),
+            sum((row.loss for row in rows), ZERO),
+        )
+        for (day, asset), rows in sorted(days.items(), key=lambda item: (-item[0][0].toordinal(), item[0][1]))
+    ]  # fmt: skip
 
 
 def active_switches() -> list[KillSwitch]:

@@ -12,12 +12,14 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from accounts.models import User
+from accounts.roles import Reach, Thing, reach
 from accounts.tenancy import everyone, shard_of
 from audit.record import record
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
-from desproject.lib.errors import Conflict, DomainError
+from desproject.lib.errors import Conflict, DomainError, NotFound
 from desproject.lib.money import plain
+from risk import listeners, selectors
 from risk.models import KillLevel, KillSwitch, RiskPolicy
 
 
@@ -41,6 +43,7 @@ def press_kill_switch(*, user: User, level: str, target_id: UUID, reason: str, f
         )
         _record("kill_switch.pressed", user, switch, reason)
         _wake_after_commit(stopped, "kill")
+        transaction.on_commit(lambda: listeners.tell(switch))
     return switch
 
 
@@ -55,7 +58,17 @@ def lift_kill_switch(*, user: User, switch: KillSwitch, reason: str) -> KillSwit
         switch.lifted_at, switch.lift_reason = now, reason
         _record("kill_switch.lifted", user, switch, reason)
         _wake_after_commit(freed, "kill")
+        transaction.on_commit(lambda: listeners.tell(switch))
     return switch
+
+
+def lift_all(*, user: User, level: str, target_id: UUID, reason: str) -> list[KillSwitch]:
+    """Lifts every switch that holds for exactly this target. Raises NotFound when none does, AdministratorsOnly."""
+    require_right(user, level)
+    held = selectors.switches_on(level, target_id)
+    if not held:
+        raise NotFound("no kill switch holds for this")
+    return [lift_kill_switch(user=user, switch=switch, reason=reason) for switch in held]
 
 
 def set_policy(*, user: User, level: str, target_id: UUID, limits: dict[str, Decimal | int | None]) -> RiskPolicy:
@@ -75,7 +88,7 @@ def set_policy(*, user: User, level: str, target_id: UUID, limits: dict[str, Dec
 
 def require_right(user: User, level: str) -> None:
     """Raises AdministratorsOnly."""
-    if level == KillLevel.SYSTEM and not user.is_admin:
+    if level == KillLevel.SYSTEM and reach(user, Thing.OPERATION) != Reach.ALL:
         raise AdministratorsOnly("only administrators stop the whole system")
 
 

@@ -2,22 +2,48 @@
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from accounts.admin_pages import ReadOnlyAdmin
+from accounts.journal import record
+from accounts.tenancy import tenant_scope
+from connections.admin import ConnectionAdmin
+from connections.models import Connection
+from trading.leak_drill import answer_leak
 from trading.models import (
+    ArbitrageFire,
+    ArbitrageLeg,
     Balance,
     Bar,
     Command,
+    EquityPoint,
     Order,
     OrderAttempt,
     OrderEvent,
     Position,
+    Reconciliation,
     Reservation,
     Signal,
     StrategyInstance,
     Trade,
 )
+
+
+@admin.action(description="Keys leaked: disable them, cancel their orders")
+def disable_leaked_keys(_: ConnectionAdmin, request: HttpRequest, rows: "QuerySet[Connection]") -> None:
+    """For each one's owner, who lifts the kill switch and brings a new key."""
+    living = list(rows.filter(is_deleted=False).select_related("user"))
+    for row in living:
+        with tenant_scope(row.user_id):
+            answer_leak(user=row.user, connection=row)
+        record("admin.key_disabled", user_id=request.user.pk, resource_type="connection", resource_id=row.pk)
+    messages.success(request, f"{len(living)} keys are disabled")
+
+
+# An action of trading's on a page of the app below.
+ConnectionAdmin.actions = [disable_leaked_keys]
 
 
 class _TenantsRows(ReadOnlyAdmin):
@@ -67,6 +93,23 @@ class TradeAdmin(_TenantsRows):
     search_fields: ClassVar = ("user__email", "symbol", "exchange_trade_id")
 
 
+@admin.register(ArbitrageFire)
+class ArbitrageFireAdmin(_TenantsRows):
+    list_display: ClassVar = (
+        "created_at", "user", "instance", "symbol", "status", "quantity", "expected_profit", "profit",
+        "exposed_quantity", "exposure_cost",
+    )
+    list_select_related: ClassVar = ("user", "instance")
+    list_filter: ClassVar = ("status",)
+    search_fields: ClassVar = ("user__email", "symbol")
+
+
+@admin.register(ArbitrageLeg)
+class ArbitrageLegAdmin(_TenantsRows):
+    list_display: ClassVar = ("role", "user", "fire", "order")
+    list_select_related: ClassVar = ("user", "fire", "order")
+
+
 @admin.register(Position)
 class PositionAdmin(_TenantsRows):
     list_display: ClassVar = ("symbol", "user", "connection", "quantity", "average_price", "realized_pnl")
@@ -83,6 +126,19 @@ class BalanceAdmin(_TenantsRows):
 class ReservationAdmin(_TenantsRows):
     list_display: ClassVar = ("order", "user", "asset", "amount", "remaining", "released_at")
     list_select_related: ClassVar = ("user", "order")
+
+
+@admin.register(EquityPoint)
+class EquityPointAdmin(_TenantsRows):
+    list_display: ClassVar = ("at", "user", "connection", "asset", "value")
+    ordering: ClassVar = ("-at",)
+
+
+@admin.register(Reconciliation)
+class ReconciliationAdmin(_TenantsRows):
+    list_display: ClassVar = ("at", "user", "connection", "cause", "orders_checked", "differences")
+    list_select_related: ClassVar = ("user", "connection")
+    ordering: ClassVar = ("-at",)
 
 
 @admin.register(Command)

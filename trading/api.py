@@ -1,8 +1,5 @@
 """Strategies, orders and what they lead to, over HTTP."""
 
-import hashlib
-import json
-import re
 from typing import Any
 
 from django.db.models import QuerySet
@@ -16,34 +13,34 @@ from rest_framework.response import Response
 
 from accounts.models import User
 from accounts.views import CONFLICT, MISSING, REFUSED, TenantView, TenantViewSet
-from connections.gateways import OrderType, Side, TimeInForce
 from connections.prices import read_prices
 from connections.selectors import connection, connections
+from desproject.lib import features
 from desproject.lib.api import AmountField
-from desproject.lib.errors import InvalidInput
 from trading import filters, selectors, services
 from trading import serializers as shapes
-from trading.bars import TIMEFRAMES
+from trading.catalogue import catalogue
 from trading.marks import marks
 from trading.models import Balance, Order, Position, Signal, StrategyInstance, Trade
+from trading.performance import performance
 from trading.price_board import price_shape
-from trading.sizing import sizing_schema
-from trading.strategies import params_schema, strategies
-
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,64}")
 
 
 class MeSerializer(serializers.ModelSerializer[User]):
     instances = serializers.IntegerField(help_text="Strategy instances.")
     running_instances = serializers.IntegerField(source="running")
     logins_30_days = serializers.IntegerField(source="logins")
+    features = serializers.SerializerMethodField(help_text="New behaviours that this user has already.")
 
     class Meta:
         model = User
         fields = (
             "id", "email", "role", "is_admin", "otp_verified", "created_at", "instances", "running_instances",
-            "logins_30_days",
+            "logins_30_days", "features",
         )
+
+    def get_features(self, user: User) -> list[str]:
+        return features.active(user)
 
 
 class MeView(TenantView):
@@ -67,14 +64,7 @@ class StrategiesView(TenantView):
         operation_id="strategies", responses={200: shapes.StrategySerializer(many=True), 401: REFUSED[401]}
     )
     def get(self, request: Request) -> Response:
-        catalogue = [
-            {
-                "slug": kind.slug, "title": kind.title, "summary": kind.summary, "params": params_schema(slug),
-                "sizing": sizing_schema(), "timeframes": list(TIMEFRAMES),
-            }
-            for slug, kind in strategies().items()
-        ]
-        return Response(self.get_serializer(catalogue, many=True).data)
+        return Response(self.get_serializer(catalogue(), many=True).data)
 
 
 @extend_schema_view(
@@ -97,7 +87,7 @@ class OrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
         request=shapes.NewOrderSerializer,
         parameters=[
             OpenApiParameter(
-                "Idempotency-Key", str, OpenApiParameter.HEADER,
+                "Idempotency-Key", shapes.IDEMPOTENCY_KEY, OpenApiParameter.HEADER,
                 description="The same key with the same body answers the same order again.",
             )
         ],
@@ -108,12 +98,25 @@ class OrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
         order = services.place_order(
-            user=self.tenant, connection=connection(data["connection"]), symbol=data["symbol"],
-            side=Side(data["side"]), type=OrderType(data["type"]), quantity=data["quantity"], price=data["price"],
-            time_in_force=TimeInForce(data["time_in_force"]), reduce_only=data["reduce_only"],
-            idempotency_key=_idempotency_key(request), request_hash=_hash(data),
+            user=self.tenant, **{**data, "connection": connection(data["connection"])},
+            idempotency_key=shapes.idempotency_key(request.headers.get("Idempotency-Key")),
+            request_hash=shapes.request_hash(data),
         )
         return Response(self.get_serializer(order).data, status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        operation_id="order_replace",
+        request=shapes.OrderChangesSerializer,
+        responses={202: shapes.OrderSerializer, **REFUSED, **MISSING, **CONFLICT},
+    )
+    def partial_update(self, request: Request, id: object) -> Response:
+        """Puts another order in the place of one that rests or waits. It is sent when that one has ended for sure; one
+        that was filled in the meantime has no place to take, and the new order ends rejected."""
+        order = self.get_object()
+        serializer = shapes.OrderChangesSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        fresh = services.replace_order(user=self.tenant, order=order, **serializer.validated_data)
+        return Response(self.get_serializer(fresh).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(
         operation_id="order_cancel",
@@ -123,19 +126,6 @@ class OrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
         order = self.get_object()
         services.cancel_order(user=self.tenant, order=order)
         return Response(self.get_serializer(order).data, status=status.HTTP_202_ACCEPTED)
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidInput("the Idempotency-Key must be 1 to 64 printable ASCII characters without blanks")
-    return key
-
-
-def _hash(data: dict[str, Any]) -> str:
-    """Tells two orders apart that came under one Idempotency-Key."""
-    shown = shapes.NewOrderSerializer(data).data
-    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
 @extend_schema_view(
@@ -159,7 +149,7 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         context = dict(super().get_serializer_context())
         found = getattr(self, "_shown", ())
         if found:
-            context["performance"] = selectors.performance([row.pk for row in found])
+            context["performance"] = performance([row.pk for row in found])
         return context
 
     def list(self, request: Request) -> Response:
@@ -178,7 +168,7 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         serializer = shapes.NewInstanceSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = dict(serializer.validated_data)
-        data["connection"] = connection(data["connection"])
+        data |= selectors.sides(data)
         return self._answer(services.create_instance(user=self.tenant, **data), status.HTTP_201_CREATED)
 
     @extend_schema(
@@ -191,8 +181,7 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         serializer = shapes.InstanceChangesSerializer(data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
         data = dict(serializer.validated_data)
-        if "connection" in data:
-            data["connection"] = connection(data["connection"])
+        data |= selectors.sides(data)
         return self._answer(services.update_instance(user=self.tenant, instance=instance, **data))
 
     @extend_schema(
@@ -226,6 +215,16 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, id: object) -> Response:
         return self._answer(services.stop_instance(user=self.tenant, instance=self.get_object()))
+
+    @extend_schema(
+        operation_id="strategy_instance_fires",
+        responses={200: shapes.FireSerializer(many=True), **REFUSED, **MISSING},
+    )
+    @action(detail=True, methods=["get"])
+    def fires(self, request: Request, id: object) -> Response:
+        """What an arbitrage expected and what came of it, newest first; none for other strategies."""
+        page = self.paginate_queryset(selectors.fires(self.get_object())) or []
+        return self.get_paginated_response(shapes.FireSerializer(page, many=True).data)
 
     def _answer(self, instance: StrategyInstance, code: int = status.HTTP_200_OK) -> Response:
         self._shown = [instance]

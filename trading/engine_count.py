@@ -2,13 +2,13 @@
 
 import structlog
 from django.conf import settings
-from django_q.brokers.redis_broker import Redis as RedisBroker
 from django_q.tasks import async_task
 from redis.exceptions import RedisError
 
 from connections.leases import is_draining, living
 from desproject.lib.bus import sync_client
 from desproject.lib.clock import SYSTEM_CLOCK
+from desproject.lib.task_queue import TaskQueue
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ def ensure_engines() -> None:
     try:
         if not sync_client().set(_ASKED_KEY, "1", nx=True, ex=_PAUSE_SECONDS):
             return
-        broker = RedisBroker(list_key=CLUSTER)
+        broker = TaskQueue(list_key=CLUSTER)
         for _ in range(missing):
             async_task(
                 "trading.tasks.run_engine",

@@ -1,26 +1,26 @@
-"""What positions are worth now."""
+"""What positions and orders are worth now."""
 
 from collections.abc import Iterable
 from decimal import Decimal
 from uuid import UUID
 
 from connections.prices import Price, read_prices
-from trading.models import Position
+from trading.models import Order, Position
 
 
-def marks(positions: Iterable[Position]) -> dict[tuple[UUID, str], Decimal]:
-    """The price of each position by (connection id, symbol): what it could be sold at, else the last trade's.
+def marks(rows: Iterable[Position | Order]) -> dict[tuple[UUID, str], Decimal]:
+    """The price of each row by (connection id, symbol): what it could be sold at, else the last trade's.
 
-    Positions whose price isn't known are left out. Needs the positions' connections loaded.
+    Those whose price isn't known are left out. Needs the rows' connections loaded.
     """
     feeds: dict[str, dict[str, Price]] = {}
     found: dict[tuple[UUID, str], Decimal] = {}
-    for position in positions:
-        feed = position.connection.feed
+    for row in rows:
+        feed = row.connection.feed
         if feed not in feeds:
             feeds[feed] = read_prices(feed)
-        price = feeds[feed].get(position.symbol)
+        price = feeds[feed].get(row.symbol)
         worth = None if price is None else price.bid or price.last
         if worth is not None:
-            found[position.connection_id, position.symbol] = worth
+            found[row.connection_id, row.symbol] = worth
     return found

@@ -9,9 +9,10 @@ from typing import ClassVar
 from django.db import models
 
 from accounts.tenancy import TenantModel
-from connections.gateways import OrderType, Side, TimeInForce
+from connections.gateways import Side
 from desproject.lib.money import ZERO, MoneyField
 from trading.order_states import OrderStatus
+from trading.order_types import Lifetime, OrderKind
 
 
 def _choices(kinds: type) -> list[tuple[str, str]]:
@@ -31,12 +32,16 @@ class InstanceMode(models.TextChoices):
 
 
 class StrategyInstance(TenantModel):
-    """A strategy with parameters, bound to one connection and symbol."""
+    """A strategy with parameters, bound to one connection (an arbitrage to two) and a symbol."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=80)
     strategy = models.CharField(max_length=32)
     connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
+    # The other side of an arbitrage; null for every other strategy.
+    connection_b = models.ForeignKey(
+        "connections.Connection", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     symbol = models.CharField(max_length=32)
     timeframe = models.CharField(max_length=4)
     params = models.JSONField(default=dict)
@@ -104,22 +109,37 @@ class Order(TenantModel):
     signal = models.OneToOneField(Signal, on_delete=models.PROTECT, null=True, blank=True, related_name="order")
     symbol = models.CharField(max_length=32)
     side = models.CharField(max_length=4, choices=_choices(Side))
-    type = models.CharField(max_length=16, choices=_choices(OrderType))
-    time_in_force = models.CharField(max_length=4, choices=_choices(TimeInForce))
+    type = models.CharField(max_length=20, choices=_choices(OrderKind))
+    time_in_force = models.CharField(max_length=4, choices=_choices(Lifetime))
+    # Past this moment what is left of it is cancelled: its own time, or that of what is meant to fill at once.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # How long it may take to fill; null for the usual time of what is meant to fill at once, 0 for as long as it rests.
+    timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
     quantity = MoneyField()
     price = MoneyField(null=True, blank=True)
+    # The trigger of an order that waits for one; a trailing stop's moves with the market, so far behind it.
     stop_price = MoneyField(null=True, blank=True)
+    trail_rate = MoneyField(null=True, blank=True)
+    triggered_at = models.DateTimeField(null=True, blank=True)
+    # The order that it waits with: the first of them that is triggered cancels the others.
+    oco_group = models.UUIDField(null=True, blank=True)
+    # The order whose place it takes once that has been cancelled; its quantity then becomes what is left of it.
+    replaces = models.UUIDField(null=True, blank=True, unique=True)
     reduce_only = models.BooleanField(default=False)
     status = models.CharField(max_length=16, choices=_choices(OrderStatus), default=OrderStatus.NEW)
     # Sum of the trades booked, and their average price.
     filled_quantity = MoneyField(default=ZERO)
     average_price = MoneyField(null=True, blank=True)
+    # What it was decided on: its limit, or the price at which a market order would have filled.
+    expected_price = MoneyField(null=True, blank=True)
     # Fees by asset, amounts as plain decimals.
     fee = models.JSONField(default=dict)
     # What the exchange reported as filled; above filled_quantity while trades are still to come.
     reported_quantity = MoneyField(default=ZERO)
     client_order_id = models.CharField(max_length=36, blank=True)
     exchange_order_id = models.CharField(max_length=64, blank=True)
+    # Somebody placed it at the exchange without DES; it was adopted, and counts like every other.
+    elsewhere = models.BooleanField(default=False)
     reject_code = models.CharField(max_length=64, blank=True)
     reject_reason = models.CharField(max_length=300, blank=True)
     idempotency_key = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001  # null keeps it unique only when given
@@ -134,8 +154,15 @@ class Order(TenantModel):
             models.Index(fields=["user", "created_at"], name="orders_user_created"),
             models.Index(
                 fields=["user"],
-                condition=models.Q(status__in=["new", "pending", "submitted", "partially_filled", "unknown"]),
+                condition=models.Q(
+                    status__in=["new", "waiting", "pending", "submitted", "partially_filled", "unknown"]
+                ),
                 name="orders_open",
+            ),
+            models.Index(
+                fields=["connection", "exchange_order_id"],
+                condition=models.Q(elsewhere=True),
+                name="orders_elsewhere",
             ),
         ]
         constraints: ClassVar = [
@@ -217,6 +244,80 @@ class Trade(TenantModel):
         return f"{self.side} {self.symbol}"
 
 
+class FireStatus(models.TextChoices):
+    """How far an arbitrage has come: its legs are under way; one side was filled further than the other and is being
+    hedged; both sides are even."""
+
+    OPEN = "open"
+    EXPOSED = "exposed"
+    SETTLED = "settled"
+
+
+class ArbitrageFire(TenantModel):
+    """Bought on one connection and sold on another at the same time: what was expected and what became of it.
+
+    Prices are averages over the depth that was walked, amounts in the quote asset after fees, quantities in base.
+    Written by the engine (trading/engine/arbitrage_settling.py), with its legs in the transaction that commits them.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    instance = models.ForeignKey(StrategyInstance, on_delete=models.PROTECT, related_name="+")
+    signal = models.OneToOneField(Signal, on_delete=models.PROTECT, related_name="+")
+    symbol = models.CharField(max_length=32)
+    quote_asset = models.CharField(max_length=16)
+    buy_connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
+    sell_connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
+    quantity = MoneyField()
+    expected_buy_price = MoneyField()
+    expected_sell_price = MoneyField()
+    expected_profit = MoneyField()
+    status = models.CharField(max_length=8, choices=FireStatus, default=FireStatus.OPEN)
+    # Both sides' fills, hedges included; the profit is known once the fire is settled.
+    bought_quantity = MoneyField(default=ZERO)
+    sold_quantity = MoneyField(default=ZERO)
+    profit = MoneyField(null=True, blank=True)
+    # Bought less sold when the legs had ended: single-sided until hedged. Below zero, more was sold.
+    exposed_quantity = MoneyField(default=ZERO)
+    exposed_at = models.DateTimeField(null=True, blank=True)
+    # What the hedge lost against an exposure that had never been, fees included; below zero where it won.
+    exposure_cost = MoneyField(default=ZERO)
+    # The slower leg's way to the exchange and back.
+    latency_ms = models.FloatField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "arbitrage_fires"
+        indexes: ClassVar = [
+            models.Index(fields=["user", "created_at"], name="arbitrage_fires_user_created"),
+            models.Index(fields=["instance", "created_at"], name="arbitrage_fires_instance"),
+            models.Index(fields=["user"], condition=~models.Q(status="settled"), name="arbitrage_fires_unsettled"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.status}"
+
+
+class LegRole(models.TextChoices):
+    BUY = "buy"
+    SELL = "sell"
+    HEDGE = "hedge"
+
+
+class ArbitrageLeg(TenantModel):
+    """An order of an arbitrage: one of the two sides, or what evens them out afterwards."""
+
+    order = models.OneToOneField(Order, on_delete=models.PROTECT, primary_key=True, related_name="arbitrage_leg")
+    fire = models.ForeignKey(ArbitrageFire, on_delete=models.PROTECT, related_name="legs")
+    role = models.CharField(max_length=5, choices=LegRole)
+
+    class Meta:
+        db_table = "arbitrage_legs"
+        indexes: ClassVar = [models.Index(fields=["fire"], name="arbitrage_legs_fire")]
+
+    def __str__(self) -> str:
+        return self.role
+
+
 class Position(TenantModel):
     """What is held of a symbol on one connection, at average cost; derived from trades and rebuildable from them."""
 
@@ -226,6 +327,9 @@ class Position(TenantModel):
     quantity = MoneyField(default=ZERO)
     average_price = MoneyField(default=ZERO)
     realized_pnl = MoneyField(default=ZERO)
+    # Of a position on margin, as the exchange last told; no price where none would liquidate it.
+    leverage = models.PositiveSmallIntegerField(null=True, blank=True)
+    liquidation_price = MoneyField(null=True, blank=True)
     # Fees in assets other than base and quote, by asset.
     other_fees = models.JSONField(default=dict)
     updated_at = models.DateTimeField(auto_now=True)
@@ -262,6 +366,28 @@ class Balance(TenantModel):
         return self.asset
 
 
+class EquityPoint(TenantModel):
+    """What an account was worth in a quote asset at a minute; written by the engine (trading/engine/equity.py)."""
+
+    connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
+    asset = models.CharField(max_length=16)
+    at = models.DateTimeField()
+    value = MoneyField()
+
+    class Meta:
+        db_table = "equity_points"
+        indexes: ClassVar = [
+            models.Index(fields=["user", "at"], name="equity_points_user_at"),
+            models.Index(fields=["at"], name="equity_points_at"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["connection", "asset", "at"], name="equity_points_once_a_minute")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at} {self.asset}"
+
+
 class Reservation(TenantModel):
     """What an open order may still spend. Taken with the order, lowered by its fills, released once."""
 
@@ -281,6 +407,29 @@ class Reservation(TenantModel):
 
     def __str__(self) -> str:
         return self.asset
+
+
+class Reconciliation(TenantModel):
+    """One comparison of an account with what the exchange says of it, and what it repaired (ORD-8).
+
+    A comparison that finds nothing leaves a row only when its owner asked for it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
+    # start, gap, timer, asked
+    cause = models.CharField(max_length=8)
+    at = models.DateTimeField()
+    orders_checked = models.PositiveIntegerField()
+    # Each {kind, subject, exchange, here}, as trading/engine/findings.py says.
+    differences = models.JSONField(default=list)
+
+    class Meta:
+        db_table = "reconciliations"
+        indexes: ClassVar = [models.Index(fields=["user", "created_at"], name="reconciliations_user_created")]
+
+    def __str__(self) -> str:
+        return f"{self.cause} {self.at}"
 
 
 class CommandKind(models.TextChoices):

@@ -6,9 +6,11 @@ from desproject.lib.errors import Conflict
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands. ``unknown``: it may or may not have reached the exchange, and is being asked for."""
+    """Where an order stands. ``waiting``: held until its trigger is reached, then ``new`` again and never back.
+    ``unknown``: it may or may not have reached the exchange, and is being asked for."""
 
     NEW = "new"
+    WAITING = "waiting"
     PENDING = "pending"
     SUBMITTED = "submitted"
     PARTIALLY_FILLED = "partially_filled"
@@ -22,14 +24,17 @@ class OrderStatus(StrEnum):
 _S = OrderStatus
 TERMINAL = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
 OPEN = frozenset(_S) - TERMINAL
+# Nothing of them has left for the exchange.
+UNSENT = frozenset({_S.NEW, _S.WAITING})
 # At the exchange, as far as we know.
 WORKING = frozenset({_S.SUBMITTED, _S.PARTIALLY_FILLED})
 # Committed to be sent, and nothing heard of them yet.
 UNANSWERED = frozenset({_S.PENDING, _S.UNKNOWN})
 
 MOVES: dict[OrderStatus, frozenset[OrderStatus]] = {
-    # denied by risk: rejected; cancelled before it was ever sent
-    _S.NEW: frozenset({_S.PENDING, _S.REJECTED, _S.CANCELLED}),
+    # denied by risk: rejected; cancelled before it was ever sent; its time was over before it could be
+    _S.NEW: frozenset({_S.PENDING, _S.WAITING, _S.REJECTED, _S.CANCELLED, _S.EXPIRED}),
+    _S.WAITING: frozenset({_S.NEW, _S.REJECTED, _S.CANCELLED, _S.EXPIRED}),
     _S.PENDING: frozenset(
         {_S.SUBMITTED, _S.PARTIALLY_FILLED, _S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED, _S.UNKNOWN}
     ),

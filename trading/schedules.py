@@ -5,7 +5,15 @@ from typing import Any
 from django_q.models import Schedule
 
 # name: function and minutes between two runs
-SCHEDULES = {"start missing engines": ("trading.engine_count.ensure_engines", 1)}
+SCHEDULES = {
+    "start missing engines": ("trading.engine_count.ensure_engines", 1),
+    "thin out old equity points": ("trading.equity.prune", 60),
+    "review strategies' performance": ("trading.performance.review", 60),
+    "keep the risk register": ("risk.register.follow", 1),
+    "remind of old keys": ("connections.tasks.remind_of_old_keys", 24 * 60),
+    "forget ended sessions": ("accounts.tasks.forget_ended_sessions", 60),
+    "forget old tries to log in": ("accounts.tasks.forget_old_tries", 24 * 60),
+}
 
 
 def install(**_: Any) -> None:

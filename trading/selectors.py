@@ -1,7 +1,7 @@
 """Reads of the tenant's trading rows, inside the scope that the caller has opened."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,14 +11,17 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from accounts.models import LoginAttempt, User
+from connections.selectors import connection
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import NotFound
 from desproject.lib.money import ZERO
 from trading.models import (
+    ArbitrageFire,
     Balance,
     InstanceStatus,
     Order,
     Position,
+    Reconciliation,
     Reservation,
     Signal,
     StrategyInstance,
@@ -38,12 +41,25 @@ def order(order_id: UUID) -> Order:
 
 
 def instances() -> "QuerySet[StrategyInstance]":
-    return StrategyInstance.objects.filter(is_deleted=False).select_related("connection")  # type: ignore[no-any-return]
+    found = StrategyInstance.objects.filter(is_deleted=False)
+    return found.select_related("connection", "connection_b")  # type: ignore[no-any-return]
+
+
+def fires(instance: StrategyInstance) -> "QuerySet[ArbitrageFire]":
+    """What an arbitrage did, with its orders."""
+    found = ArbitrageFire.objects.filter(instance=instance)
+    return found.prefetch_related("legs__order")  # type: ignore[no-any-return]
 
 
 def instance(instance_id: UUID) -> StrategyInstance:
     """Raises NotFound."""
     return _one(instances().filter(pk=instance_id))  # type: ignore[no-any-return]
+
+
+def sides(data: dict[str, Any]) -> dict[str, Any]:
+    """The connections that an instance's values name. Raises NotFound."""
+    named = {name: data[name] for name in ("connection", "connection_b") if data.get(name)}
+    return {name: connection(connection_id) for name, connection_id in named.items()}
 
 
 def signals() -> "QuerySet[Signal]":
@@ -62,6 +78,10 @@ def balances() -> "QuerySet[Balance]":
     return Balance.objects.all()  # type: ignore[no-any-return]
 
 
+def reconciliations() -> "QuerySet[Reconciliation]":
+    return Reconciliation.objects.all()  # type: ignore[no-any-return]
+
+
 def reserved() -> dict[_Key, Decimal]:
     """What open orders hold back, by connection and asset."""
     sums: dict[_Key, Decimal] = defaultdict(lambda: ZERO)
@@ -69,16 +89,6 @@ def reserved() -> dict[_Key, Decimal]:
     for connection_id, asset, remaining in rows:
         sums[connection_id, asset] += remaining
     return dict(sums)
-
-
-def performance(instance_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Number of trades and realised P&L (quote asset) of each instance. Summed here: SQLite can't sum decimals."""
-    figures: dict[UUID, dict[str, Any]] = {key: {"trades": 0, "realized_pnl": ZERO} for key in instance_ids}
-    rows = Trade.objects.filter(order__instance__in=instance_ids).values_list("order__instance_id", "realized_pnl")
-    for instance_id, realized in rows.iterator():
-        figures[instance_id]["trades"] += 1
-        figures[instance_id]["realized_pnl"] += realized
-    return figures
 
 
 def user_with_counts(user: User) -> Any:

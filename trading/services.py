@@ -3,27 +3,43 @@
 Every function works inside the user's tenant scope, which the caller (a view, a command) has opened.
 """
 
-import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from accounts import disclosure
 from accounts.models import User
+from accounts.rate_limits import check_order
 from accounts.tenancy import shard_of
 from audit.record import record
-from connections.gateways import OrderType, Side, TimeInForce
-from connections.models import Connection, Mode
+from connections import symbols
+from connections.gateways import Side
+from connections.models import Connection, ConnectionStatus, Mode
+from connections.services import KeyDisabled
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import Conflict, InvalidInput, NotFound
+from desproject.lib.money import plain
+from trading import arbitrage_checks, order_checks, order_queue, selectors
 from trading.bars import TIMEFRAMES
-from trading.models import Command, CommandKind, InstanceMode, InstanceStatus, Order, StrategyInstance
-from trading.order_states import TERMINAL, OrderStatus
+from trading.models import (
+    ArbitrageFire,
+    Command,
+    CommandKind,
+    FireStatus,
+    InstanceMode,
+    InstanceStatus,
+    Order,
+    StrategyInstance,
+)
+from trading.order_life import end_of, never_rests
+from trading.order_states import TERMINAL, UNSENT, OrderStatus
+from trading.order_types import TRIGGERED, Lifetime, OrderKind
 from trading.sizing import parse_sizing
 from trading.strategies import parse_params, strategy
-
-_SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?")
 
 
 class IdempotencyConflict(Conflict):
@@ -38,19 +54,24 @@ def place_order(
     connection: Connection,
     symbol: str,
     side: Side,
-    type: OrderType,
+    type: str,
     quantity: Decimal,
     price: Decimal | None = None,
-    time_in_force: TimeInForce = TimeInForce.GTC,
+    stop_price: Decimal | None = None,
+    trail_rate: Decimal | None = None,
+    oco_with: UUID | None = None,
+    time_in_force: str = Lifetime.GTC,
+    expires_at: datetime | None = None,
+    timeout_seconds: int | None = None,
     reduce_only: bool = False,
     idempotency_key: str | None = None,
     request_hash: str = "",
 ) -> Order:
-    """Accepts an order: a durable row in ``new``, which the engine decides on. Raises InvalidInput, Conflict."""
-    _check_symbol(symbol)
-    _check_order(type, quantity, price)
-    if connection.is_deleted:
-        raise NotFound("no such connection")
+    """Accepts an order: a durable row in ``new``, which the engine decides on.
+
+    Raises InvalidInput, Conflict, RateLimited where its connection gets more of them than it may, and QueueFull.
+    """
+    now = SYSTEM_CLOCK.now()
     order = Order(
         user=user,
         connection=connection,
@@ -58,12 +79,26 @@ def place_order(
         side=side,
         type=type,
         time_in_force=time_in_force,
+        expires_at=expires_at,
+        timeout_seconds=timeout_seconds,
         quantity=quantity,
         price=price,
+        stop_price=stop_price,
+        trail_rate=trail_rate,
         reduce_only=reduce_only,
         idempotency_key=idempotency_key,
         request_hash=request_hash,
     )
+    _check_symbol(symbol)
+    order_checks.check(order, now)
+    if oco_with is not None:
+        order.oco_group = _group(order, oco_with)
+    order.expires_at = end_of(Lifetime(time_in_force), expires_at, now)
+    if connection.is_deleted:
+        raise NotFound("no such connection")
+    _check_disclosure(user, connection)
+    check_order(user.pk, connection.pk)
+    order_queue.take_place()
     try:
         with transaction.atomic():
             order.save(force_insert=True)
@@ -80,6 +115,17 @@ def place_order(
     return order
 
 
+def _group(order: Order, oco_with: UUID) -> UUID:
+    """The group of the order that a new one is to wait with. Raises NotFound, InvalidInput."""
+    other = selectors.order(oco_with)
+    same = ("connection_id", "symbol", "side", "quantity")
+    fits = other.status in UNSENT and other.triggered_at is None and {order.type, other.type} <= TRIGGERED
+    if not fits or any(getattr(order, name) != getattr(other, name) for name in same):
+        reason = "must be an order that waits for its trigger, of the same connection, symbol, side and quantity"
+        raise InvalidInput("the orders can't cancel each other", fields={"oco_with": [reason]})
+    return UUID(str(other.oco_group or other.pk))
+
+
 def _same_order(idempotency_key: str | None, request_hash: str) -> Order:
     found = Order.objects.filter(idempotency_key=idempotency_key) if idempotency_key else Order.objects.none()
     order: Order | None = found.first()
@@ -88,16 +134,74 @@ def _same_order(idempotency_key: str | None, request_hash: str) -> Order:
     return order
 
 
-def _check_order(type: OrderType, quantity: Decimal, price: Decimal | None) -> None:
-    fields: dict[str, list[str]] = {}
-    if quantity <= 0:
-        fields["quantity"] = ["must be more than 0"]
-    if type == OrderType.MARKET and price is not None:
-        fields["price"] = ["a market order takes no price"]
-    if type != OrderType.MARKET and (price is None or price <= 0):
-        fields["price"] = [f"a {type} order needs a price above 0"]
-    if fields:
-        raise InvalidInput("the order can't be accepted", fields=fields)
+def replace_order(
+    *,
+    user: User,
+    order: Order,
+    quantity: Decimal | None = None,
+    price: Decimal | None = None,
+    stop_price: Decimal | None = None,
+    trail_rate: Decimal | None = None,
+) -> Order:
+    """Cancels a resting or waiting order and takes in another one for its place, with what is given changed.
+
+    ``quantity`` is that of both together: what of the first is filled before it ends is taken off. The engine sends the
+    second one after the first has ended for sure. Raises InvalidInput, RateLimited, and Conflict for an order that
+    has ended, is being replaced, never rests, or waits together with another one.
+    """
+    _check_replaceable(order)
+    fresh = Order(
+        user=user,
+        connection=order.connection,
+        instance_id=order.instance_id,
+        symbol=order.symbol,
+        side=order.side,
+        type=order.type,
+        time_in_force=order.time_in_force,
+        timeout_seconds=order.timeout_seconds,
+        quantity=order.quantity if quantity is None else quantity,
+        price=order.price if price is None else price,
+        stop_price=None if order.type == OrderKind.TRAILING_STOP else order.stop_price,
+        trail_rate=order.trail_rate if trail_rate is None else trail_rate,
+        reduce_only=order.reduce_only,
+        replaces=order.pk,
+    )
+    if stop_price is not None:
+        fresh.stop_price = stop_price
+    if order.time_in_force == Lifetime.GTD:
+        fresh.expires_at = order.expires_at
+    now = SYSTEM_CLOCK.now()
+    order_checks.check(fresh, now)
+    if fresh.quantity <= order.filled_quantity:
+        raise InvalidInput("too little", fields={"quantity": [f"{plain(order.filled_quantity)} of it are filled"]})
+    fresh.expires_at = end_of(Lifetime(order.time_in_force), fresh.expires_at, now)
+    check_order(user.pk, order.connection_id)
+    order_queue.take_place()
+    try:
+        with transaction.atomic():
+            fresh.save(force_insert=True)
+            Command.objects.create(user=user, kind=CommandKind.CANCEL, order=order)
+            record(
+                "order.replace_requested",
+                user_id=user.pk,
+                resource_type="order",
+                resource_id=order.pk,
+                details={"by": str(fresh.pk), "quantity": str(fresh.quantity), "price": str(fresh.price or "")},
+            )
+            _wake_after_commit(user, "order")
+    except IntegrityError:
+        raise Conflict("the order is being replaced already", code="ORDER_REPLACED") from None
+    return fresh
+
+
+def _check_replaceable(order: Order) -> None:
+    if OrderStatus(order.status) in TERMINAL:
+        raise Conflict(f"the order is already {order.status}", code="ORDER_ENDED")
+    waits = order.type in TRIGGERED and order.triggered_at is None
+    if not waits and never_rests(order):
+        raise Conflict("an order that never rests can't be replaced", code="ORDER_NEVER_RESTS")
+    if order.oco_group is not None or Order.objects.filter(oco_group=order.pk).exists():
+        raise Conflict("the order waits together with another one: cancel both", code="ORDER_GROUPED")
 
 
 def cancel_order(*, user: User, order: Order) -> Command:
@@ -107,6 +211,21 @@ def cancel_order(*, user: User, order: Order) -> Command:
     with transaction.atomic():
         command: Command = Command.objects.create(user=user, kind=CommandKind.CANCEL, order=order)
         record("order.cancel_requested", user_id=user.pk, resource_type="order", resource_id=order.pk)
+        _wake_after_commit(user, "command")
+    return command
+
+
+def request_reconciliation(*, user: User, connection: Connection) -> Command:
+    """Asks for an account to be compared with its exchange; one request at a time waits. Raises KeyDisabled."""
+    if connection.status == ConnectionStatus.DISABLED:
+        raise KeyDisabled("this key is disabled: replace it by a new one")
+    with transaction.atomic():
+        wanted = {"user": user, "kind": CommandKind.RECONCILE, "connection": connection}
+        waiting: Command | None = Command.objects.filter(**wanted, done_at__isnull=True).first()
+        command = waiting or Command.objects.create(**wanted)
+        record(
+            "connection.reconcile_requested", user_id=user.pk, resource_type="connection", resource_id=connection.pk
+        )
         _wake_after_commit(user, "command")
     return command
 
@@ -122,11 +241,13 @@ def create_instance(
     params: dict[str, Any],
     sizing: dict[str, Any],
     mode: str = InstanceMode.LIVE,
+    connection_b: Connection | None = None,
 ) -> StrategyInstance:
     """A new strategy instance, stopped. Raises InvalidInput by field."""
     instance = StrategyInstance(
         user=user,
         connection=connection,
+        connection_b=connection_b,
         name=name,
         strategy=strategy,
         symbol=symbol,
@@ -136,6 +257,7 @@ def create_instance(
         mode=mode,
     )
     _check_instance(instance)
+    arbitrage_checks.require_listed(instance)
     with transaction.atomic():
         instance.save(force_insert=True)
         _record(user, instance, "created")
@@ -149,6 +271,8 @@ def update_instance(*, user: User, instance: StrategyInstance, **changes: Any) -
     for name, value in changes.items():
         setattr(instance, name, value)
     _check_instance(instance)
+    if {"connection", "connection_b", "symbol"} & set(changes):
+        arbitrage_checks.require_listed(instance)
     with transaction.atomic():
         instance.save(update_fields=[*changes, "updated_at"])
         _record(user, instance, "changed")
@@ -160,6 +284,8 @@ def delete_instance(*, user: User, instance: StrategyInstance) -> None:
     """Takes an instance away; its orders stay. Raises Conflict while it runs."""
     if instance.status == InstanceStatus.RUNNING:
         raise Conflict("stop the strategy before deleting it", code="INSTANCE_RUNNING")
+    if ArbitrageFire.objects.filter(instance=instance).exclude(status=FireStatus.SETTLED).exists():
+        raise Conflict("its last arbitrage isn't settled yet: wait until both sides are even", code="FIRE_UNSETTLED")
     with transaction.atomic():
         instance.is_deleted = True
         instance.save(update_fields=["is_deleted", "updated_at"])
@@ -169,8 +295,10 @@ def delete_instance(*, user: User, instance: StrategyInstance) -> None:
 
 def start_instance(*, user: User, instance: StrategyInstance) -> StrategyInstance:
     """Lets an instance trade. Raises Conflict when its connection is gone or unhealthy."""
-    if instance.connection.is_deleted:
-        raise Conflict("the strategy's connection was deleted", code="CONNECTION_DELETED")
+    for connection in filter(None, (instance.connection, instance.connection_b)):
+        if connection.is_deleted:
+            raise Conflict("the strategy's connection was deleted", code="CONNECTION_DELETED")
+        _check_disclosure(user, connection)
     _check_instance(instance)
     return _set_status(user, instance, InstanceStatus.RUNNING, "started")
 
@@ -207,8 +335,15 @@ def _check_instance(instance: StrategyInstance) -> None:
         raise InvalidInput("no such timeframe", fields={"timeframe": [f"must be one of {', '.join(TIMEFRAMES)}"]})
     if instance.mode == InstanceMode.PAPER or instance.connection.mode == Mode.PAPER:
         raise InvalidInput("paper trading is not there yet", fields={"mode": ["must be live"]})
+    arbitrage_checks.check_sides(instance)
     _nested("params", parse_params, instance.strategy, instance.params)
     _nested("sizing", parse_sizing, instance.sizing)
+
+
+def _check_disclosure(user: User, connection: Connection) -> None:
+    """Raises DisclosureRequired: real money moves only for who has accepted the risk disclosure (ACC-9)."""
+    if connection.mode == Mode.LIVE:
+        disclosure.require_accepted(user)
 
 
 def _nested(name: str, parse: Any, *args: Any) -> None:
@@ -221,8 +356,8 @@ def _nested(name: str, parse: Any, *args: Any) -> None:
 
 
 def _check_symbol(symbol: str) -> None:
-    if not _SYMBOL.fullmatch(symbol):
-        raise InvalidInput("not a symbol", fields={"symbol": ["must look like BTC/USDT"]})
+    if not symbols.PATTERN.fullmatch(symbol):
+        raise InvalidInput("not a symbol", fields={"symbol": [symbols.SHAPE]})
 
 
 def _record(user: User, instance: StrategyInstance, event: str) -> None:

@@ -14,7 +14,7 @@ from desproject.lib.errors import InvalidInput
 from desproject.lib.money import DECIMALS, DIGITS, ZERO, NotMoney, exact, floor_to, money, plain
 
 _MAX_AMOUNT = Decimal(10) ** (DIGITS - DECIMALS)
-_AMOUNT_PATTERN = r"^\d{1,20}(\.\d{1,18})?$"
+AMOUNT_PATTERN = r"^\d{1,20}(\.\d{1,18})?$"
 
 
 class OrderTooSmall(InvalidInput):
@@ -43,7 +43,7 @@ def _read_amount(value: object) -> Decimal:
 
 
 Amount = Annotated[
-    Decimal, BeforeValidator(_read_amount), WithJsonSchema({"type": "string", "pattern": _AMOUNT_PATTERN})
+    Decimal, BeforeValidator(_read_amount), WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN})
 ]
 
 
@@ -135,11 +135,12 @@ def _limit_price(rules: SymbolRules, side: Side, type: OrderType, price: Decimal
         return None
     if price is None:
         raise InvalidInput("price missing", fields={"price": [f"a {type} order needs a price"]})
-    rounded = floor_to(price, rules.price_step)
+    step = rules.price_step_at(price)
+    rounded = floor_to(price, step)
     if side == Side.SELL and rounded < price:
-        rounded += rules.price_step
+        rounded += step
     if rounded <= 0:
-        least = plain(rules.price_step) if rules.price_step else "more than 0"
+        least = plain(step) if step else "more than 0"
         raise InvalidInput("bad price", fields={"price": [f"must be at least {least}"]})
     return rounded
 

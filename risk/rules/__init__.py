@@ -21,3 +21,8 @@ def rules() -> Sequence[RiskRule]:
 def figure(amount: Decimal, asset: str) -> str:
     """An amount in a reason for people: at most 8 decimals."""
     return f"{plain(floor_to(amount, _SHOWN))} {asset}"
+
+
+def percent(part: Decimal) -> str:
+    """A part of one in a reason for people."""
+    return f"{plain(floor_to(part * 100, _SHOWN))} %"

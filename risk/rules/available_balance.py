@@ -16,6 +16,8 @@ class Rule:
     def check(intent: Intent, state: RiskState, limits: Limits) -> str | None:
         buys = intent.side == Side.BUY
         needed, asset = (intent.notional, intent.quote) if buys else (intent.quantity, intent.base)
+        if intent.margin is not None:
+            needed, asset = intent.margin, intent.quote
         if needed <= state.available:
             return None
         return f"needs {figure(needed, asset)}, available are {figure(state.available, asset)}"

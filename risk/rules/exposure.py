@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from connections.gateways import Side
 from risk.engine import Intent, RiskState
 from risk.policy import Limits
 from risk.rules import figure
@@ -15,7 +14,7 @@ class Rule:
     @staticmethod
     def check(intent: Intent, state: RiskState, limits: Limits) -> str | None:
         limit = limits.max_exposure
-        if limit is None or intent.side != Side.BUY:
+        if limit is None or not intent.adds:
             return None
         exposure = state.exposure + intent.notional
         if exposure <= limit:

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from connections.gateways import Side
 from risk.engine import Intent, RiskState
 from risk.policy import Limits
 from risk.rules import figure
@@ -15,7 +14,7 @@ class Rule:
     @staticmethod
     def check(intent: Intent, state: RiskState, limits: Limits) -> str | None:
         limit = limits.max_position_size
-        if limit is None or intent.side != Side.BUY:
+        if limit is None or not intent.adds:
             return None
         pending = state.pending_buy_quantity * intent.reference_price
         worth = state.position_worth + pending + intent.notional

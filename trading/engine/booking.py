@@ -19,7 +19,7 @@ from trading.engine.committer import WriteSet
 from trading.engine.state import Account, LiveOrder, TenantState, changed
 from trading.models import Balance, Order, OrderEvent, Position, Reservation, StrategyInstance, Trade
 from trading.order_states import TERMINAL, OrderStatus, check_move
-from trading.positions import PositionState, apply_fill
+from trading.positions import PositionState, apply_fill, is_on_margin
 
 _STATUS = {
     ReportStatus.WORKING: OrderStatus.SUBMITTED,
@@ -31,6 +31,8 @@ _STATUS = {
 }
 _RANK = {OrderStatus.SUBMITTED: 1, OrderStatus.PARTIALLY_FILLED: 2}
 _ENDED = 3
+# The code of an order that ended because the exchange doesn't know it any more.
+NOT_AT_EXCHANGE = "NOT_AT_EXCHANGE"
 # The exchange hasn't told a balance yet.
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -64,7 +66,7 @@ class Booking:
         if self.reservation is not None and self.reservation is not self.live.reservation:
             writes.update(self.reservation, "remaining", "released_at")
         if self.position is not None:
-            writes.save(self.position, "quantity", "average_price", "realized_pnl", "other_fees")
+            writes.save(self.position, "side", "quantity", "average_price", "realized_pnl", "other_fees")
         for balance in self.balances.values():
             writes.save(balance, "total", "locked", "as_of")
         if self.metrics is not None:
@@ -140,7 +142,7 @@ def book(
                 order_id=order.pk,
                 from_status=live.order.status,
                 to_status=order.status,
-                cause=cause,
+                cause=live.cancelled_for if order.status == OrderStatus.CANCELLED and live.cancelled_for else cause,
                 at=now,
             )
         )
@@ -173,6 +175,29 @@ def with_status(
     )
 
 
+def denied(state: TenantState, account: Account, live: LiveOrder, *, now: datetime) -> Booking:
+    """The end of an order that the exchange doesn't know any more, with the fills that are booked; what it once
+    reported beyond them will never be told."""
+    order = changed(live.order, reported_quantity=live.order.filled_quantity)
+    events = []
+    if live.is_open:
+        check_move(OrderStatus(order.status), OrderStatus.EXPIRED)
+        order.status, order.reject_code = OrderStatus.EXPIRED, NOT_AT_EXCHANGE
+        order.reject_reason = "the exchange doesn't know the order any more"
+        events.append(
+            OrderEvent(
+                user_id=state.user_id,
+                order_id=order.pk,
+                from_status=live.order.status,
+                to_status=order.status,
+                cause="denied",
+                at=now,
+            )
+        )
+    reservation = _reservation_after(live, order, [], now)
+    return Booking(live, account, order, reservation, [], events, None, {}, {}, None, None)
+
+
 def book_balances(state: TenantState, account: Account, snapshot: AccountSnapshot) -> dict[str, Balance]:
     """Balances by a snapshot of the exchange; one older than what is known, fills included, changes nothing."""
     told = {balance.asset: (balance.free + balance.locked, balance.locked) for balance in snapshot.balances}
@@ -191,7 +216,7 @@ def book_balances(state: TenantState, account: Account, snapshot: AccountSnapsho
 
 def _unique(fills: Sequence[Fill]) -> list[Fill]:
     by_id = {fill.exchange_trade_id: fill for fill in fills}
-    return sorted(by_id.values(), key=lambda fill: fill.executed_at)
+    return sorted(by_id.values(), key=lambda fill: (fill.executed_at, fill.exchange_trade_id))
 
 
 def _with_report(live: LiveOrder, report: OrderReport, fills: Sequence[Fill], now: datetime) -> Order:
@@ -227,7 +252,8 @@ def _with_report(live: LiveOrder, report: OrderReport, fills: Sequence[Fill], no
 def _status_after(order: Order, report: OrderReport) -> OrderStatus:
     """Statuses only move forward: what an older report says of an earlier state is ignored."""
     current, told = OrderStatus(order.status), _STATUS[report.status]
-    adopted = current == OrderStatus.EXPIRED and not order.exchange_order_id and told != OrderStatus.EXPIRED
+    given_up = not order.exchange_order_id or order.reject_code == NOT_AT_EXCHANGE
+    adopted = current == OrderStatus.EXPIRED and given_up and told != OrderStatus.EXPIRED
     if current in TERMINAL and not adopted:
         return current
     if told == OrderStatus.SUBMITTED and max(order.reported_quantity, report.filled_quantity):
@@ -263,17 +289,19 @@ def _book_fill(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRu
         {asset: Decimal(amount) for asset, amount in position.other_fees.items()},
     )
     after, realized = apply_fill(
-        before, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset, rules.base, rules.quote
-    )
+        before, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset, rules.base, rules.quote,
+        on_margin=is_on_margin(order.symbol),
+    )  # fmt: skip
     booking.position = changed(
         position,
+        side="short" if after.quantity < 0 else "long",
         quantity=after.quantity,
         average_price=after.average_price,
         realized_pnl=after.realized_pnl,
         other_fees={asset: plain(amount) for asset, amount in after.other_fees.items()},
     )
     booking.trades.append(_trade(state, account, order, fill, realized))
-    _move_balances(booking, state, fill, rules)
+    _move_balances(booking, state, fill, rules, realized)
     booking.metrics = _metrics_after(booking, state, fill.executed_at, rules.quote, realized)
     _move_instance(booking, state, fill, rules)
 
@@ -301,12 +329,22 @@ def _trade(state: TenantState, account: Account, order: Order, fill: Fill, reali
     )
 
 
-def _move_balances(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules) -> None:
-    """A fill moves the balances at once, unless the exchange's own figure already holds it."""
+def _deltas(fill: Fill, rules: SymbolRules, symbol: str, realized: Decimal) -> dict[str, Decimal]:
+    """By how much a fill moves each asset. On margin only what it realised, which has the fee in quote taken off."""
+    fee_asset = fill.fee_asset or rules.quote
+    if is_on_margin(symbol):
+        return {rules.quote: realized} | ({fee_asset: -fill.fee} if fee_asset != rules.quote else {})
     sign = 1 if fill.side == Side.BUY else -1
     deltas = {rules.base: sign * fill.quantity, rules.quote: -sign * settle(fill.quantity * fill.price)}
-    deltas[fill.fee_asset or rules.quote] = deltas.get(fill.fee_asset or rules.quote, ZERO) - fill.fee
-    for asset, delta in deltas.items():
+    deltas[fee_asset] = deltas.get(fee_asset, ZERO) - fill.fee
+    return deltas
+
+
+def _move_balances(
+    booking: Booking, state: TenantState, fill: Fill, rules: SymbolRules, realized: Decimal
+) -> None:
+    """A fill moves the balances at once, unless the exchange's own figure already holds it."""
+    for asset, delta in _deltas(fill, rules, booking.order.symbol, realized).items():
         known = booking.balances.get(asset) or booking.account.balances.get(asset)
         if known is None:
             known = _balance(state, booking.account, asset, ZERO, ZERO, _NEVER)
@@ -346,7 +384,7 @@ def _move_instance(booking: Booking, state: TenantState, fill: Fill, rules: Symb
     if booking.order.instance_id is None:
         return
     row = booking.instance or state.instances.get(booking.order.instance_id)
-    if row is None:  # deleted meanwhile
+    if row is None or row.connection_b_id is not None:  # deleted meanwhile; an arbitrage holds nothing for itself
         return
     base_fee = fill.fee if fill.fee_asset == rules.base else ZERO
     delta = fill.quantity - base_fee if fill.side == Side.BUY else -(fill.quantity + base_fee)
@@ -361,5 +399,7 @@ def _reservation_after(live: LiveOrder, order: Order, fills: Sequence[Fill], now
         return changed(row, remaining=ZERO, released_at=now)
     if not fills:
         return row
+    if is_on_margin(order.symbol):
+        return changed(row, remaining=settle(row.amount * (order.quantity - order.filled_quantity) / order.quantity))
     used = sum((fill.quantity * (fill.price if fill.side == Side.BUY else 1) for fill in fills), ZERO)
     return changed(row, remaining=max(row.remaining - settle(used), ZERO))

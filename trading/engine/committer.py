@@ -7,30 +7,31 @@ overtaken; intents also lock their users' rows and are refused under a kill swit
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, models, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, models, transaction
 
-from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from connections.database import run as run_in_db
 from connections.leases import RunInDb
-from connections.models import Connection, Lease
 from desproject.lib.clock import SYSTEM_CLOCK
-from risk.models import KillLevel, KillSwitch, RiskMetrics
-from trading.engine import failpoints
+from risk.models import KillLevel, RiskMetrics
+from trading.engine import failpoints, row_writer, timings
+from trading.engine.statements import Statements, as_uuid, listed, locked_shared, one_of, together
 from trading.engine_count import SHARD
 from trading.models import (
+    ArbitrageFire,
+    ArbitrageLeg,
     Balance,
     Order,
     OrderAttempt,
     OrderEvent,
     Position,
+    Reconciliation,
     Reservation,
     Signal,
     StrategyInstance,
@@ -44,7 +45,9 @@ _MAX_GROUP = 200
 # Parents before children.
 _CREATE_ORDER: Sequence[type[models.Model]] = (
     Signal,
+    ArbitrageFire,
     Order,
+    ArbitrageLeg,
     OrderAttempt,
     Reservation,
     Position,
@@ -52,6 +55,7 @@ _CREATE_ORDER: Sequence[type[models.Model]] = (
     Balance,
     RiskMetrics,
     OrderEvent,
+    Reconciliation,
     AuditLog,
 )
 
@@ -78,18 +82,21 @@ class CommitUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an intent is for, as kill switches see it."""
+    """What an intent is for, as kill switches see it. ``other_connection_id`` is the second one's of two legs."""
 
     user_id: UUID
     connection_id: UUID
     instance_id: UUID | None
+    other_connection_id: UUID | None = None
 
-    def hit_by(self, switch: KillSwitch) -> bool:
-        return switch.level == KillLevel.SYSTEM or switch.target_id in (
-            self.user_id,
-            self.connection_id,
-            self.instance_id,
-        )
+    @property
+    def targets(self) -> set[UUID]:
+        """Everything whose kill switch, or end, stops the intent."""
+        return {
+            each
+            for each in (self.user_id, self.connection_id, self.instance_id, self.other_connection_id)
+            if each is not None
+        }
 
 
 @dataclass(slots=True)
@@ -138,6 +145,11 @@ class Committer:
         self._waiting: list[_Waiting] = []
         self._wanted = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many sets wait for the next transaction."""
+        return len(self._waiting)
+
     async def commit(self, writes: WriteSet) -> None:
         """Returns when the set is durable. Raises CommitRefused or CommitUnknown."""
         entry = _Waiting(writes, asyncio.get_running_loop().create_future())
@@ -161,8 +173,10 @@ class Committer:
     async def _write(self, group: list[_Waiting]) -> None:
         self.figures["commit_groups"] += 1
         self.figures["commit_sets"] += len(group)
+        started = SYSTEM_CLOCK.monotonic()
         try:
             refused = await self._run_job(write_group, [entry.writes for entry in group])
+            timings.COMMIT.record(SYSTEM_CLOCK.monotonic() - started)
         except (OperationalError, InterfaceError) as error:
             log.warning("commit_unknown", sets=len(group), error=str(error))
             _fail(group, CommitUnknown(str(error)))
@@ -209,89 +223,96 @@ def _settle(entry: _Waiting, error: Exception | None) -> None:
 
 
 def write_group(sets: Sequence[WriteSet]) -> dict[int, CommitRefused]:
-    """Writes all sets that are allowed in one transaction; returns why others (by index) were not."""
+    """Writes all sets that are allowed in one transaction; returns why others (by index) were not.
+
+    Two ways to the database and its commit: what must hold is asked for, then everything is written.
+    """
     tenants = {writes.user_id for writes in sets}
     with tenant_scope(*tenants), transaction.atomic():
-        refused = _fenced(sets)
-        refused.update(_killed(sets))
+        with everyone(), together() as statements:  # who pressed the whole system's switch is none of the tenants
+            verdicts = [_fenced(statements, sets), _killed(statements, sets)]
+            refused = {index: error for verdict in verdicts for index, error in verdict().items()}
         failpoints.reach("before_commit")
         allowed = [writes for index, writes in enumerate(sets) if index not in refused]
-        _create(allowed)
-        for writes in allowed:
-            for row, fields in writes.updates:
-                _update(row, fields)
+        with together() as statements:
+            for confirm in [*_create(statements, allowed), *_update(statements, allowed)]:
+                confirm()
     failpoints.reach("after_commit")
     return refused
 
 
-def _fenced(sets: Sequence[WriteSet]) -> dict[int, CommitRefused]:
+_Verdict = Callable[[], dict[int, CommitRefused]]
+
+
+def _fenced(statements: Statements, sets: Sequence[WriteSet]) -> _Verdict:
     """Sets whose shard another epoch has taken over. The lock makes a take-over wait for this transaction."""
     shards = sorted({str(writes.shard) for writes in sets})
-    rows = Lease.objects.filter(kind=SHARD, key__in=shards)
-    epochs = dict(_locked_shared(rows.order_by("key").values_list("key", "epoch")))
-    return {
-        index: Fenced(f"shard {writes.shard}")
-        for index, writes in enumerate(sets)
-        if epochs.get(str(writes.shard)) != writes.epoch
-    }
+    rows = statements.read(
+        f"SELECT key, epoch FROM leases WHERE kind = %s AND {one_of('key')} ORDER BY key{locked_shared()}",  # noqa: S608
+        [SHARD, listed(shards)],
+    )
+
+    def verdict() -> dict[int, CommitRefused]:
+        epochs: dict[str, int] = dict(rows())
+        return {
+            index: Fenced(f"shard {writes.shard}")
+            for index, writes in enumerate(sets)
+            if epochs.get(str(writes.shard)) != writes.epoch
+        }
+
+    return verdict
 
 
-def _killed(sets: Sequence[WriteSet]) -> dict[int, CommitRefused]:
+def _killed(statements: Statements, sets: Sequence[WriteSet]) -> _Verdict:
     """Intents under a kill switch, of a deactivated user, for a deleted connection. Pressing a switch locks the user's
-    row: it waits for us, or we see it."""
-    users = sorted({writes.user_id for writes in sets if writes.intent})
-    if not users:
-        return {}
-    rows = User.objects.filter(pk__in=users).order_by("pk").values_list("pk", "is_active", "is_deleted")
-    barred = {pk for pk, is_active, is_deleted in _locked_shared(rows) if is_deleted or not is_active}
-    connections = {writes.intent.connection_id for writes in sets if writes.intent}
-    with everyone():
-        gone = set(Connection.objects.filter(pk__in=connections, is_deleted=True).values_list("pk", flat=True))
-        active = list(
-            KillSwitch.objects.filter(lifted_at__isnull=True).filter(
-                models.Q(user__in=users) | models.Q(level=KillLevel.SYSTEM)
-            )
-        )
+    row: it waits for us, or we see it, because the switches are read by a statement that begins with the lock held."""
+    intents = {index: writes.intent for index, writes in enumerate(sets) if writes.intent}
+    if not intents:
+        return dict
+    users = listed(sorted({scope.user_id for scope in intents.values()}))
+    connections = listed({target for scope in intents.values() for target in scope.targets})
+    barred = statements.read(
+        f"SELECT id, is_deleted OR NOT is_active FROM users WHERE {one_of('id')} ORDER BY id{locked_shared()}",  # noqa: S608
+        [users],
+    )
+    gone = statements.read(f"SELECT id FROM connections WHERE is_deleted AND {one_of('id')}", [connections])  # noqa: S608
+    active = statements.read(
+        f"SELECT level, target_id FROM kill_switches WHERE lifted_at IS NULL AND (level = %s OR {one_of('user_id')})",  # noqa: S608
+        [KillLevel.SYSTEM, users],
+    )
 
-    def stopped(scope: Scope) -> bool:
-        by_switch = any(scope.hit_by(switch) for switch in active)
-        return by_switch or scope.user_id in barred or scope.connection_id in gone
+    def verdict() -> dict[int, CommitRefused]:
+        stopped = {as_uuid(key) for key, is_barred in barred() if is_barred} | {as_uuid(key) for (key,) in gone()}
+        everybody = False
+        for level, target in active():
+            everybody = everybody or level == KillLevel.SYSTEM
+            stopped.add(as_uuid(target))
+        return {
+            index: Killed("kill switch, deactivated user or deleted connection")
+            for index, scope in intents.items()
+            if everybody or not stopped.isdisjoint(scope.targets)
+        }
 
-    return {
-        index: Killed("kill switch, deactivated user or deleted connection")
-        for index, writes in enumerate(sets)
-        if writes.intent and stopped(writes.intent)
-    }
-
-
-def _locked_shared(rows: "models.QuerySet[Any, Any]") -> Iterable[Any]:
-    """The rows, locked FOR SHARE on PostgreSQL; an IMMEDIATE transaction on SQLite excludes writers anyway."""
-    if connection.vendor != "postgresql":
-        return rows
-    query, params = rows.query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(f"{query} FOR SHARE", params)
-        found: list[Any] = cursor.fetchall()
-        return found
+    return verdict
 
 
-def _create(sets: Sequence[WriteSet]) -> None:
+def _create(statements: Statements, sets: Sequence[WriteSet]) -> list[row_writer.Confirm]:
     by_model: dict[type[models.Model], list[models.Model]] = defaultdict(list)
     for writes in sets:
         for row in writes.creates:
             by_model[type(row)].append(row)
-    for model in _CREATE_ORDER:
-        if rows := by_model.pop(model, None):
-            model._default_manager.bulk_create(rows)
-    if by_model:
-        raise TypeError(f"no place in the create order for {sorted(m.__name__ for m in by_model)}")
+    if unknown := by_model.keys() - set(_CREATE_ORDER):
+        raise TypeError(f"no place in the create order for {sorted(m.__name__ for m in unknown)}")
+    return [row_writer.insert(statements, model, by_model[model]) for model in _CREATE_ORDER if model in by_model]
 
 
-def _update(row: models.Model, fields: tuple[str, ...]) -> None:
-    values = {name: getattr(row, name) for name in fields}
-    # What users change has a stamp by which the sweep finds their changes: a fill isn't one.
-    if hasattr(row, "updated_at") and not isinstance(row, StrategyInstance):
-        values["updated_at"] = SYSTEM_CLOCK.now()
-    changed = type(row)._default_manager.filter(pk=row.pk).update(**values)
-    if changed != 1:
-        raise DatabaseError(f"{type(row).__name__} row vanished")
+def _update(statements: Statements, sets: Sequence[WriteSet]) -> list[row_writer.Confirm]:
+    """Rows of one kind of which the same fields change go together; a tenant has one set in a group."""
+    by_kind: dict[tuple[type[models.Model], tuple[str, ...]], list[models.Model]] = defaultdict(list)
+    for writes in sets:
+        for row, fields in writes.updates:
+            # What users change has a stamp by which the sweep finds their changes: a fill isn't one.
+            if hasattr(row, "updated_at") and not isinstance(row, StrategyInstance):
+                fields = (*fields, "updated_at")
+            by_kind[type(row), fields].append(row)
+    return [row_writer.update(statements, model, fields, rows) for (model, fields), rows in by_kind.items()]

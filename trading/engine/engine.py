@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from accounts.tenancy import SHARDS, shard_of
+from audit.record import record
 from connections.database import DatabaseThreads
 from connections.database import run as run_in_db
 from connections.events import decode_user, user_stream
@@ -21,26 +23,42 @@ from connections.leases import HeldLease, LeaseKeeper
 from connections.pool import GatewayPool
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
+from desproject.lib.interpreter import take_short_turns
+from desproject.lib.metrics.registry import METRICS
 from risk.rules import rules
-from trading.engine import state, user_events, wishes
+from trading.engine import (
+    arbitrage_settling,
+    conditional,
+    expiry,
+    health_checks,
+    liquidation,
+    state,
+    user_events,
+    wishes,
+)
 from trading.engine.committer import Committer
 from trading.engine.desk import Desk
+from trading.engine.equity import EquityLine
 from trading.engine.market import Market
 from trading.engine.send_slots import SendSlots
 from trading.engine.tenant import Tenant
+from trading.engine.triggers import Instrument, Triggers
 from trading.engine_count import SHARD
+from trading.strategies import strategies
 
 log = structlog.get_logger(__name__)
 
 _ALL_SHARDS = frozenset(str(shard) for shard in range(SHARDS))
 _BLOCK_MS = 500
 _ACK_SECONDS = 5.0
+# So many tenants are read at once after a take-over.
+_LOADS = 8
 _WATCH_SECONDS = 0.5
 # A row's stamp is older than its commit: a sweep looks back behind the one before.
 _SWEEP_OVERLAP = timedelta(seconds=5)
 # Every so many sweeps a stopped tenant's rows are read again: not by all of them in each, when the system is stopped.
 _LIFT_SWEEPS = 10
-_BARS_SECONDS = 1.0
+_JUDGE_SECONDS = 1.0
 # A part of the engine that failed starts again after this.
 _RESTART_SECONDS = 0.5
 # A Redis that doesn't answer (frozen, half-open socket) is asked anew.
@@ -54,7 +72,10 @@ class Engine:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.tenants: dict[UUID, Tenant] = {}
+        strategies()  # those from outside are tried out now, not while leases wait to be renewed
         self._positions: dict[str, str] = {}
+        self._loading: set[UUID] = set()
+        self._loads = asyncio.Semaphore(_LOADS)
         self._sweep_now = asyncio.Event()
         self._swept_at = clock.now()
         self._sweeps = 0
@@ -69,38 +90,53 @@ class Engine:
             self._lease_thread.run,
             on_gain=self._on_gain,
             on_loss=self._on_loss,
+            on_given_back=self._tell_others,
             figures=self._figures,
             clock=clock,
         )
         committer = Committer(self._commit_thread.run)
-        self.desk = Desk(clock, committer, GatewayPool(), keeper, rules(), SendSlots(settings.CONFIG.engine_sends))
+        self.desk = Desk(
+            clock, committer, GatewayPool(), keeper, rules(), SendSlots(settings.CONFIG.engine_sends),
+            Triggers(self._on_price),
+        )  # fmt: skip
+        self.desk.on_booked = partial(arbitrage_settling.on_booked, self.desk)
         self.market = Market(self.desk, self._redis, self.tenants)
 
     async def run(self) -> None:
         """Works, then hands over: sends under way are waited for, then the leases are given back."""
+        take_short_turns()
         parent = os.getppid()
         background = [
             asyncio.create_task(self._keep_running(name, part), name=name)
             for name, part in (
                 ("committer", self.desk.committer.run),
-                ("news", self.desk.run_news),
+                ("news", partial(self.desk.run_news, self._redis)),
                 ("market", self.market.run),
                 ("user-events", self._read_user_events),
                 ("wakes", self._listen),
                 ("sweep", self._sweep),
-                ("bars", self._store_bars),
+                ("bars", self.market.bars.writer.run),
+                ("watch-only", self._watch_exchanges),
+                ("equity", EquityLine(self.desk, self.tenants).run),
                 ("orphan-watch", partial(self._watch_parent, parent)),
             )
         ]
         log.info("engine_started", owner=str(self.desk.keeper.owner))
+        gauges = partial(self._gauges, asyncio.get_running_loop())
         try:
-            await self.desk.keeper.run()
+            with (
+                METRICS.attached("engine", self.desk.figures, gauges),
+                METRICS.attached("engine", self.desk.committer.figures),
+                METRICS.attached("engine", self.market.bars.writer.figures),
+            ):
+                await self.desk.keeper.run()
         finally:
             for tenant in self.tenants.values():
                 tenant.abandon()  # none is left, unless the keeper failed: then nothing may wait for them for ever
             await _ended(background, 0)
             await _ended(self.desk.tasks, _END_SECONDS)
-            await self.market.bars.write()
+            await self.market.bars.writer.flush()
+            await self.market.aclose()
             await self.desk.pool.aclose()
             await self._redis.aclose()
             self._lease_thread.close()
@@ -120,13 +156,26 @@ class Engine:
             await asyncio.sleep(_RESTART_SECONDS)
 
     def _figures(self) -> dict[str, int]:
+        gauges = self._gauges(asyncio.get_running_loop())
+        writer = self.market.bars.writer
+        last = {"batch_last_size": writer.last_size, "batch_last_flush": int(writer.last_flush)}
+        return {**self.desk.figures, **self.desk.committer.figures, **writer.figures, **last, **gauges}
+
+    def _gauges(self, loop: asyncio.AbstractEventLoop) -> dict[str, int]:
+        """How things are now. Called by the metrics' thread too: it changes nothing and iterates over copies."""
+        tenants, sends = list(self.tenants.values()), self.desk.sends
         return {
-            **self.desk.figures,
-            **self.desk.committer.figures,
-            "tenants": len(self.tenants),
+            "tenants": len(tenants),
+            "instances": self.market.instances,
             "shards": len(self.desk.keeper.held),
-            "mailboxes": sum(tenant.depth for tenant in self.tenants.values()),
-            "tasks": len(asyncio.all_tasks()),
+            "mailboxes": sum(tenant.depth for tenant in tenants),
+            "commits_waiting": self.desk.committer.waiting,
+            "sends_waiting": sends.waiting,
+            "sends_in_use": sends.in_use,
+            "orders_in_flight": len(self.desk.in_flight),
+            "news_waiting": len(self.desk.news),
+            "batch_waiting": self.market.bars.writer.waiting,
+            "tasks": len(asyncio.all_tasks(loop)),
         }
 
     # Shards come and go.
@@ -134,6 +183,11 @@ class Engine:
     async def _on_gain(self, lease: HeldLease) -> None:
         """The sweep loads the tenants and the reader finds its stream: renewing leases must not wait for that."""
         self._sweep_now.set()
+
+    async def _tell_others(self) -> None:
+        """Shards are free: the other engines take them now, and not only when they renew theirs."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.publish(bus.WAKE_CHANNEL, bus.encode_wake(bus.Wake(-1, UUID(int=0), "leases")))
 
     async def _load(self, user_id: UUID, lease: HeldLease) -> None:
         if (old := self.tenants.get(user_id)) is not None:
@@ -155,12 +209,14 @@ class Engine:
         """Lets what was sent finish and be booked, then forgets the shard's tenants."""
         leaving = [tenant for tenant in self.tenants.values() if tenant.shard == int(key)]
         self._positions.pop(user_stream(int(key)), None)
-        for tenant in leaving:
-            await self._finish(tenant)
-            await tenant.close()
-            self.tenants.pop(tenant.user_id, None)
-            for account in tenant.state.accounts.values():
-                await self.desk.pool.close(account.connection.pk)
+        await asyncio.gather(*map(self._leave, leaving))
+
+    async def _leave(self, tenant: Tenant) -> None:
+        await self._finish(tenant)
+        await tenant.close()
+        self.tenants.pop(tenant.user_id, None)
+        for account in tenant.state.accounts.values():
+            await self.desk.pool.close(account.connection.pk)
 
     async def _finish(self, tenant: Tenant) -> None:
         limit = self.desk.clock.monotonic() + settings.CONFIG.send_window_seconds
@@ -192,6 +248,9 @@ class Engine:
                     log.warning("wake_undecodable")
 
     async def _on_wake(self, wake: bus.Wake) -> None:
+        if wake.what == "leases":
+            self.desk.keeper.look()
+            return
         lease = self.desk.keeper.held.get(str(wake.shard))
         if lease is None:
             return
@@ -220,18 +279,37 @@ class Engine:
         self._sweeps += 1
         for user_id in news.owners | self.tenants.keys():
             try:
-                await self._look_after(user_id, news)
+                if (lease := self._to_load(user_id)) is None:
+                    self._look_after(user_id, news)
+                elif user_id not in self._loading:
+                    self._loading.add(user_id)
+                    self.desk.spawn(self._load_in_turn(user_id, lease), f"load-{user_id}")
             except Exception as error:  # noqa: BLE001  # one tenant's trouble isn't the others'
                 log.warning("tenant_not_looked_after", user_id=str(user_id), error=str(error))
         self._swept_at = started
 
-    async def _look_after(self, user_id: UUID, news: wishes.News) -> None:
+    async def _load_in_turn(self, user_id: UUID, lease: HeldLease) -> None:
+        """After a take-over many tenants are read side by side: one with much to read holds up no other. One that
+        can't be read is tried again by the next sweep."""
+        try:
+            async with self._loads:
+                await self._load(user_id, lease)
+        except Exception as error:  # noqa: BLE001  # see above
+            log.warning("tenant_not_loaded", user_id=str(user_id), error=str(error))
+        finally:
+            self._loading.discard(user_id)
+
+    def _to_load(self, user_id: UUID) -> HeldLease | None:
+        """The lease under which a tenant of ours isn't in memory yet."""
         lease = self.desk.keeper.held.get(str(shard_of(user_id)))
-        if lease is None:
-            return
         tenant = self.tenants.get(user_id)
-        if tenant is None or tenant.closed or tenant.epoch != lease.epoch:
-            await self._load(user_id, lease)
+        if lease is None or (tenant is not None and not tenant.closed and tenant.epoch == lease.epoch):
+            return None
+        return lease
+
+    def _look_after(self, user_id: UUID, news: wishes.News) -> None:
+        tenant = self.tenants.get(user_id)
+        if tenant is None or str(tenant.shard) not in self.desk.keeper.held:
             return
         if lost := news.unanswered.get(user_id, set()) - tenant.state.orders.keys():
             tenant.post(partial(wishes.adopt, tenant, lost), key="adopt")
@@ -242,11 +320,21 @@ class Engine:
         else:
             wishes.enforce(self.desk, tenant)
             wishes.chase(self.desk, tenant)
+        expiry.enforce(self.desk, tenant)
+        arbitrage_settling.chase(self.desk, tenant)
+        health_checks.start_due(self.desk, tenant)
+        liquidation.watch(self.desk, tenant)
 
-    async def _store_bars(self) -> None:
+    async def _on_price(self, tenant: Tenant, instrument: Instrument, price: Decimal) -> None:
+        await conditional.on_price(self.desk, tenant, instrument, price)
+
+    async def _watch_exchanges(self) -> None:
+        """What this engine's exchanges answer is judged, and what other engines found is heard (CON-7)."""
         while True:
-            await asyncio.sleep(_BARS_SECONDS)
-            await self.market.bars.write()
+            await asyncio.sleep(_JUDGE_SECONDS)
+            for feed, finding in (await self.desk.pool.watch.refresh(self._redis)).items():
+                details = {"feed": feed, "call": finding.call, "reason": str(finding)}
+                await run_in_db(partial(record, "exchange.watch_only", user_id=None, details=details))
 
     async def _watch_parent(self, parent: int) -> None:
         """django-q's workers outlive a killed cluster: an engine without its parent hands over and ends."""

@@ -15,6 +15,8 @@ from trading.engine.desk import Desk
 from trading.engine.state import Account
 from trading.engine.tenant import Tenant
 from trading.models import StrategyInstance
+from trading.order_states import OrderStatus
+from trading.positions import is_on_margin
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,8 @@ def _holdings(tenant: Tenant, switch: KillSwitch) -> list[_Holding]:
     for key, account in tenant.state.accounts.items():
         if _covers(switch, tenant.user_id, key):
             found += [_rest(tenant, account, symbol) for symbol in account.positions]
-    return [holding for holding in found if holding.quantity > 0]
+    # Only on margin something can be owed; below 0 elsewhere is a reckoning, nothing to buy back.
+    return [holding for holding in found if holding.quantity > 0 or (holding.quantity and is_on_margin(holding.symbol))]
 
 
 def _rest(tenant: Tenant, account: Account, symbol: str) -> _Holding:
@@ -71,7 +74,10 @@ def _covers(switch: KillSwitch, user_id: UUID, connection_id: UUID) -> bool:
 async def _sell(desk: Desk, tenant: Tenant, holding: _Holding) -> None:
     account, symbol = holding.account, holding.symbol
     key = (symbol, holding.instance.pk if holding.instance else None)
-    is_busy = any(live.order.symbol == symbol for live in tenant.state.open_orders(account.connection.pk))
+    is_busy = any(
+        live.order.symbol == symbol and live.order.status != OrderStatus.WAITING
+        for live in tenant.state.open_orders(account.connection.pk)
+    )
     if is_busy or not account.is_known or desk.clock.monotonic() < account.flatten_after.get(key, 0):
         return
     try:

@@ -12,7 +12,10 @@ from django.conf import settings
 
 from accounts.tenancy import tenant_scope
 from audit.record import entry
+from connections.budget.urgency import Urgency, urgency_of, working_at
 from connections.database import run as run_in_db
+from connections.exchanges import venue
+from connections.exchanges.network import ANSWER_SECONDS
 from connections.gateways import (
     Gateway,
     GatewayError,
@@ -21,31 +24,35 @@ from connections.gateways import (
     OrderRejected,
     OrderReport,
     OrderRequest,
-    OrderType,
     OutcomeUnknown,
     SendDeadline,
     Side,
     SymbolRules,
-    TimeInForce,
     UnknownOrder,
 )
 from connections.models import ConnectionStatus
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO
-from trading.engine import booking, failpoints, news
+from trading.engine import alarms, booking, failpoints, news, timings
 from trading.engine.committer import Killed, Scope
 from trading.engine.desk import Desk
 from trading.engine.state import Account, LiveOrder, changed, read_metrics
 from trading.engine.tenant import Tenant
 from trading.models import Order, OrderAttempt
+from trading.order_life import patience
 from trading.order_states import OrderStatus
+from trading.order_types import time_in_force_sent, type_sent
+from trading.positions import is_on_margin
 
 log = structlog.get_logger(__name__)
 
 _MAX_ATTEMPTS = 5
 _FIRST_RETRY = 0.5
-# After the deadline, for the answer; then its slot is given to the next order and the exchange is asked.
-_ANSWER_SECONDS = 6.0
+# What was triggered protects somebody: it is tried for minutes, as often as client order ids can be numbered.
+_MAX_ATTEMPTS_TRIGGERED = 99
+_LONGEST_RETRY = 5.0
+# After the deadline, should even the gateway not give up in time: its slot is given to the next order.
+_ANSWER_SECONDS = ANSWER_SECONDS + 1
 # The exchange must deny an id this often, after the deadline, before we believe that it never arrived.
 _DENIALS_NEEDED = 2
 _ASK_PAUSES = (0.1, 0.3, 0.5, 1.0, 2.0)
@@ -71,12 +78,17 @@ def request_of(order: Order, client_order_id: str) -> OrderRequest:
         client_order_id=client_order_id,
         symbol=order.symbol,
         side=Side(order.side),
-        type=OrderType(order.type),
+        type=type_sent(order.type),
         quantity=order.quantity,
         price=order.price,
-        time_in_force=TimeInForce(order.time_in_force),
+        time_in_force=time_in_force_sent(order.time_in_force),
         reduce_only=order.reduce_only,
     )
+
+
+def _leaves(order: Order) -> bool:
+    """Whether the order only lowers what is held: it goes before what enters."""
+    return order.reduce_only or (order.side == Side.SELL and not is_on_margin(order.symbol))
 
 
 def start_send(
@@ -84,6 +96,7 @@ def start_send(
 ) -> None:
     """Sends the newest attempt in a task; from this moment on the order counts as in flight."""
     desk.in_flight.add(live.order.pk)
+    account.pace.count(desk.clock.monotonic())
     desk.spawn(_send(desk, tenant, account, live, deadline, flattens=flattens), f"send-{live.order.pk}")
 
 
@@ -102,10 +115,13 @@ async def _send(
 
     started = desk.clock.monotonic()
     try:
-        outcome = await _call(desk, tenant, account, request, deadline, stopped)
+        urgency = Urgency.EXIT if flattens or _leaves(live.order) else Urgency.ENTRY
+        with working_at(urgency):
+            outcome = await _call(desk, tenant, account, request, deadline, stopped, live.decided_at)
     finally:
         desk.in_flight.discard(order_id)
     latency_ms = (desk.clock.monotonic() - started) * 1000
+    live.answer_waits = True
     tenant.post(partial(_on_outcome, desk, tenant, order_id, client_order_id, outcome, latency_ms))
 
 
@@ -116,8 +132,9 @@ async def _call(
     request: OrderRequest,
     deadline: float,
     stopped: Callable[[], bool],
+    decided_at: datetime | None,
 ) -> OrderReport | GatewayError:
-    async with desk.sends.slot(account.connection.pk):
+    async with desk.sends.slot(account.connection.pk, is_exit=urgency_of(Urgency.ENTRY) is Urgency.EXIT):
         failpoints.reach("before_send")
         try:
             gateway = await desk.gateway(tenant, account)
@@ -128,6 +145,8 @@ async def _call(
             return NothingHappened("the connection could not be opened")
         if stopped():
             return NothingHappened("a kill switch was pressed before the order was sent")
+        timings.on_wire(desk.clock, decided_at)
+        started = desk.clock.monotonic()
         try:
             # Past the deadline nothing is written: what takes longer is an answer that doesn't come.
             async with asyncio.timeout(max(deadline - desk.clock.monotonic(), 0) + _ANSWER_SECONDS):
@@ -137,6 +156,9 @@ async def _call(
         except Exception as error:  # it may have been sent: the exchange must be asked
             log.exception("send_failed", client_order_id=request.client_order_id)
             return OutcomeUnknown(str(error))
+        finally:
+            timings.SEND.record(desk.clock.monotonic() - started)
+        timings.acknowledged(desk.clock, decided_at)
         failpoints.reach("after_send")
         return report
 
@@ -156,9 +178,12 @@ async def _on_outcome(
     if isinstance(outcome, OrderReport):
         desk.figures["acknowledged"] += 1
         await book_report(desk, tenant, account, live, outcome, cause="answer", result=("accepted", latency_ms, ""))
+        live.answer_waits = False
         return
+    live.answer_waits = False
     desk.figures["send_errors"] += 1
     result = (_outcome_of(outcome), latency_ms, outcome.message)
+    desk.figures[f"sends_{result[0]}"] += 1
     if isinstance(outcome, OrderRejected):
         await _move(
             desk,
@@ -283,6 +308,7 @@ def _assets_of(symbol: str) -> SymbolRules:
 async def _commit_booking(desk: Desk, tenant: Tenant, change: booking.Booking, result: Result | None) -> None:
     writes = tenant.write_set()
     change.write(writes)
+    paused = alarms.add(desk, tenant.state, writes, change)
     attempt_row = change.live.attempt
     if result is not None and attempt_row is not None:
         attempt_row = _with_result(attempt_row, result)
@@ -292,6 +318,10 @@ async def _commit_booking(desk: Desk, tenant: Tenant, change: booking.Booking, r
     change.apply(tenant.state)
     desk.figures["fills"] += len(change.trades)
     news.tell_booking(desk, tenant.state, change)
+    if paused is not None:
+        news.tell_status(desk, paused)
+    if desk.on_booked is not None:
+        desk.on_booked(tenant, change.order)
 
 
 def _want_fills(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
@@ -321,9 +351,14 @@ async def _fetch_fills(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
     tenant.post(partial(_on_report, desk, tenant, order_id, report, "catch_up"))
 
 
+def theirs(order: Order) -> str:
+    """The exchange's id of an order that DES didn't place: only by that it can be named."""
+    return str(order.exchange_order_id) if order.elsewhere else ""
+
+
 async def whole_report(gateway: Gateway, order: Order, client_order_id: str) -> OrderReport:
     """The order's state at the exchange with all its fills."""
-    report = await gateway.order(order.symbol, client_order_id)
+    report = await gateway.order(order.symbol, client_order_id, theirs(order))
     if report.filled_quantity:
         fills = await gateway.fills(order.symbol, None, report.exchange_order_id)
         report = replace(report, fills=tuple(fills))
@@ -349,15 +384,20 @@ async def _retry_later(
     if live.order.status != OrderStatus.PENDING:
         return
     number = live.attempt.number if live.attempt else 0
-    pause = max(error.retry_after or 0, _FIRST_RETRY * number)
-    age = (desk.clock.now() - live.order.created_at).total_seconds()
+    pause = max(error.retry_after or 0, min(_FIRST_RETRY * number, _LONGEST_RETRY))
     if killed := tenant.state.killed(account.connection.pk, live.order.instance_id):
         await _end_killed(desk, tenant, account, live, killed, result)
-    elif number >= _MAX_ATTEMPTS or age + pause > settings.CONFIG.order_timeout_seconds:
+    elif live.tries_once or _gives_up(live.order, number, desk.clock.now() + timedelta(seconds=pause)):
         await _move(desk, tenant, account, live, OrderStatus.REJECTED, "not_sent", error.code, error.message, result)
     else:
         desk.in_flight.add(live.order.pk)
         desk.spawn(_attempt_after(desk, tenant, live.order.pk, pause, result), f"retry-{live.order.pk}")
+
+
+def _gives_up(order: Order, attempts: int, next_at: datetime) -> bool:
+    if order.triggered_at is not None:
+        return attempts >= _MAX_ATTEMPTS_TRIGGERED
+    return attempts >= _MAX_ATTEMPTS or next_at > order.created_at + patience(order)
 
 
 async def _end_killed(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, why: str, result: Result) -> None:
@@ -398,7 +438,7 @@ async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID, result: Resu
 
 def ask_for(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder) -> None:
     """Starts asking the exchange what became of an order, unless somebody already does."""
-    if live.order.pk not in desk.in_flight:
+    if live.order.pk not in desk.in_flight and not live.answer_waits:
         desk.in_flight.add(live.order.pk)
         desk.spawn(_ask(desk, tenant, account, live.order.pk), f"ask-{live.order.pk}")
 
@@ -458,13 +498,26 @@ async def _find(
     return None
 
 
+def _may_follow(account: Account, live: LiveOrder) -> bool:
+    """Whether another attempt may follow one that never arrived: of an order that was triggered, because it protects
+    somebody, and where the exchange itself refuses what arrives past its deadline."""
+    expires = venue(account.connection.exchange).capabilities.request_expiry
+    is_left = live.attempt is not None and live.attempt.number < _MAX_ATTEMPTS_TRIGGERED
+    return live.order.triggered_at is not None and expires and is_left
+
+
 async def _on_never_arrived(desk: Desk, tenant: Tenant, order_id: UUID, newest: str) -> None:
     """Ends the order, unless an attempt came after the newest one that was asked for."""
     live = tenant.state.orders.get(order_id)
     account = tenant.state.accounts.get(live.order.connection_id) if live else None
     if live is None or account is None or live.attempt is None:
         return
-    if order_id not in desk.in_flight and live.attempt.client_order_id == newest:
+    if order_id in desk.in_flight or live.attempt.client_order_id != newest:
+        return
+    if _may_follow(account, live):
+        await _move(desk, tenant, account, live, OrderStatus.PENDING, "never_arrived", "", "")
+        await _next_attempt(desk, tenant, order_id, ("not_sent", 0.0, "the exchange doesn't know the order"))
+    else:
         desk.figures["expired_unsent"] += 1
         await _move(
             desk,

@@ -1,7 +1,7 @@
 """What an engine knows of a tenant, in memory: a copy of committed rows, replaced only after a commit."""
 
 import copy
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,6 +18,8 @@ from desproject.lib.clock import Clock
 from desproject.lib.money import ZERO
 from risk.models import KillLevel, KillSwitch, PolicyLevel, RiskMetrics, RiskPolicy
 from risk.policy import Limits, effective
+from trading.engine.pace import Pace
+from trading.engine.pairs import Pairs, read_pairs
 from trading.models import (
     Balance,
     InstanceStatus,
@@ -38,7 +40,12 @@ Row = TypeVar("Row", bound=Model)
 
 def changed(row: Row, **values: object) -> Row:
     """A copy of the row with other values: the original stays what was last committed."""
-    twin = copy.copy(row)
+    # As Django copies a model, without the way through pickling.
+    twin: Row = type(row).__new__(type(row))
+    twin.__dict__.update(row.__dict__)
+    twin._state = copy.copy(row._state)
+    if "fields_cache" in row._state.__dict__:
+        twin._state.fields_cache = row._state.fields_cache.copy()
     for name, value in values.items():
         setattr(twin, name, value)
     return twin
@@ -52,15 +59,28 @@ class LiveOrder:
     attempt: OrderAttempt | None = None
     reservation: Reservation | None = None
     fills: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    # When the signal that it came from was decided, for the metrics; not known any more after a restart.
+    decided_at: datetime | None = None
+    # The exchange gets one try: a leg of an arbitrage is of no use later.
+    tries_once: bool = False
+    # The answer to the newest attempt is in the tenant's mailbox: nobody need ask the exchange for it.
+    answer_waits: bool = False
+    # Why we cancel it, where nobody asked for that.
+    cancelled_for: str = ""
 
     @property
     def is_open(self) -> bool:
-        return OrderStatus(self.order.status) in OPEN
+        return self.order.status in OPEN
 
     @property
     def is_whole(self) -> bool:
         """Ended, and every fill that the exchange reported is booked."""
         return not self.is_open and self.order.filled_quantity >= self.order.reported_quantity
+
+    @property
+    def is_over(self) -> bool:
+        """Whole, and nothing is reserved for it any more."""
+        return self.is_whole and (self.reservation is None or self.reservation.released_at is not None)
 
     def rows(self) -> list[Model]:
         """What hangs on the order: its attempt and its reservation."""
@@ -70,6 +90,17 @@ class LiveOrder:
     def remaining(self) -> Decimal:
         left: Decimal = self.order.quantity - self.order.filled_quantity
         return left
+
+
+@dataclass(slots=True)
+class MarginWatch:
+    """What the exchange last told of an account's positions on margin (trading/engine/liquidation.py)."""
+
+    told: dict[str, Decimal] = field(default_factory=dict)
+    asked_at: float = float("-inf")
+    is_asking: bool = False
+    # Those whose alarm was raised.
+    near: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -85,6 +116,8 @@ class Account:
     # The days whose metrics were read from the database: a fill of another day needs them read first.
     metric_days: set[date] = field(default_factory=set)
     rules: dict[str, SymbolRules] = field(default_factory=dict)
+    # By how much a contract's margin is multiplied, as the exchange last said; asked anew after every gap.
+    leverage: dict[str, int] = field(default_factory=dict)
     entries_open: bool = False
     # The exchange has told its balances since we own the account: before, nothing can be decided, exits neither.
     is_known: bool = False
@@ -92,11 +125,23 @@ class Account:
     stream_sequence: int = 0
     # Counts the times that events were missed: a catch-up that began before the last one doesn't cover it.
     gaps: int = 0
-    # Monotonic times: of the last sign of life of the account's stream, and of the last completed catch-up.
+    # Monotonic times: of the last sign of life of the account's stream, of when its working orders were last asked
+    # for, and of when all of it was last compared with the exchange.
     heard_at: float = float("-inf")
     asked_at: float = float("-inf")
+    compared_at: float = float("-inf")
+    # What the last comparison found and the next one must confirm: how often the exchange denied an order, and
+    # positions (theirs, ours) that differ.
+    denials: dict[UUID, int] = field(default_factory=dict)
+    drifts: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    # Somebody asked for a comparison.
+    was_asked: bool = False
     # When flattening may be tried again, by (symbol, strategy instance).
     flatten_after: dict[tuple[str, UUID | None], float] = field(default_factory=dict)
+    # Monotonic time of the next health check; None until it was spread.
+    check_at: float | None = None
+    pace: Pace = field(default_factory=Pace)
+    margin: MarginWatch = field(default_factory=MarginWatch)
 
     def missed_events(self) -> None:
         """No entries until the exchange was asked what was missed."""
@@ -111,18 +156,31 @@ class TenantState:
     user_id: UUID
     accounts: dict[UUID, Account] = field(default_factory=dict)
     orders: "OrderedDict[UUID, LiveOrder]" = field(default_factory=OrderedDict)
+    # Of those, the ones that aren't over: decisions look at nothing else.
+    unfinished: dict[UUID, LiveOrder] = field(default_factory=dict)
+    # Of these, the ones that wait for their trigger.
+    waiting: dict[UUID, LiveOrder] = field(default_factory=dict)
     client_ids: dict[str, UUID] = field(default_factory=dict)
     instances: dict[UUID, StrategyInstance] = field(default_factory=dict)
     policies: list[RiskPolicy] = field(default_factory=list)
     switches: list[KillSwitch] = field(default_factory=list)
-    # Signals that are decided a moment later, by (instance, event key).
+    pairs: Pairs = field(default_factory=Pairs)
+    # What is decided a moment later: signals by (instance, event key), orders by (id, what they wait for).
     deferred: set[tuple[UUID, str]] = field(default_factory=set)
     # Deactivated or deleted users trade no more, as if under a kill switch.
     is_barred: bool = False
 
     def remember(self, live: LiveOrder) -> None:
-        """Takes an order in, and forgets the oldest whole ones past the bound."""
+        """Takes an order in, or notes what became of it; forgets the oldest whole ones past the bound."""
         self.orders[live.order.pk] = live
+        if live.is_over:
+            self.unfinished.pop(live.order.pk, None)
+        else:
+            self.unfinished[live.order.pk] = live
+        if live.order.status == OrderStatus.WAITING:
+            self.waiting[live.order.pk] = live
+        else:
+            self.waiting.pop(live.order.pk, None)
         if live.attempt is not None:
             self.client_ids[live.attempt.client_order_id] = live.order.pk
         if len(self.orders) > _REMEMBERED:
@@ -132,13 +190,15 @@ class TenantState:
         for key, live in list(self.orders.items()):
             if len(self.orders) <= _REMEMBERED:
                 return
-            if live.is_whole:
+            if live.is_over:
                 del self.orders[key]
                 self.client_ids = {client: order for client, order in self.client_ids.items() if order != key}
 
     def open_orders(self, connection_id: UUID | None = None) -> list[LiveOrder]:
         return [
-            live for live in self.orders.values() if live.is_open and connection_id in (None, live.order.connection_id)
+            live
+            for live in self.unfinished.values()
+            if live.is_open and connection_id in (None, live.order.connection_id)
         ]
 
     def running(self) -> list[StrategyInstance]:
@@ -146,17 +206,19 @@ class TenantState:
 
     def busy_instance(self, instance_id: UUID) -> bool:
         """Whether an order of this strategy instance is still under way, or its fills are still to come."""
-        return any(live.order.instance_id == instance_id and not live.is_whole for live in self.orders.values())
+        return any(live.order.instance_id == instance_id and not live.is_whole for live in self.unfinished.values())
 
-    def reserved(self, connection_id: UUID, asset: str) -> Decimal:
+    def reserved(self, connection_id: UUID, asset: str, besides: UUID | None = None) -> Decimal:
+        """What open orders hold of an asset, the order ``besides`` left out."""
         return sum(
             (
                 live.reservation.remaining
-                for live in self.orders.values()
+                for live in self.unfinished.values()
                 if live.reservation is not None
                 and live.reservation.released_at is None
                 and live.reservation.asset == asset
                 and live.order.connection_id == connection_id
+                and live.order.pk != besides
             ),
             ZERO,
         )
@@ -193,6 +255,7 @@ def load(user_id: UUID, clock: Clock) -> TenantState:
             state.accounts[row.pk] = Account(row)
         _load_accounts(state, clock)
         _load_orders(state)
+        state.pairs = read_pairs()
     take_settings(state, read_settings(user_id))
     return state
 
@@ -253,14 +316,24 @@ def read_metrics(user_id: UUID, connection_id: UUID, days: set[date]) -> list[Ri
 
 
 def _load_orders(state: TenantState) -> None:
-    """Open orders, and ended ones whose reservation shows that fills are still to come."""
+    """Open orders, and ended ones whose reservation shows that fills are still to come. What is new is read when it is
+    decided, unless it has waited before: then it holds a reservation."""
     waiting = Reservation.objects.filter(released_at__isnull=True).values("order")
     rows = list(Order.objects.exclude(status__in=TERMINAL | {OrderStatus.NEW}).order_by("created_at"))
+    rows += Order.objects.filter(status=OrderStatus.NEW, triggered_at__isnull=False).order_by("created_at")
     rows += list(Order.objects.filter(status__in=TERMINAL, pk__in=waiting).order_by("created_at"))
+    # A take-over reads what hangs on them in three queries, however many there are.
+    ids = [row.pk for row in rows]
+    newest: dict[UUID, OrderAttempt] = {}
+    for attempt in OrderAttempt.objects.filter(order__in=ids).order_by("number"):
+        newest[attempt.order_id] = attempt
+        state.client_ids[attempt.client_order_id] = attempt.order_id
+    reservations = {row.order_id: row for row in Reservation.objects.filter(order__in=ids)}
+    fills: dict[UUID, dict[str, tuple[Decimal, Decimal]]] = defaultdict(dict)
+    for trade in Trade.objects.filter(order__in=ids):
+        fills[trade.order_id][trade.exchange_trade_id] = (trade.quantity, trade.price)
     for row in rows:
-        state.remember(load_order(row))
-        for attempt in OrderAttempt.objects.filter(order=row):
-            state.client_ids[attempt.client_order_id] = row.pk
+        state.remember(LiveOrder(row, newest.get(row.pk), reservations.get(row.pk), fills[row.pk]))
 
 
 def load_order(row: Order) -> LiveOrder:

@@ -14,16 +14,17 @@ from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from connections.database import run as run_in_db
 from connections.gateways import ReportStatus, UnknownOrder
-from connections.models import Connection
+from connections.models import Connection, ConnectionStatus
 from desproject.lib.errors import DomainError
 from risk.models import KillLevel, KillSwitch, RiskPolicy
-from trading.engine import booking, decisions, flattening, news, sending, user_events
+from trading import order_queue
+from trading.engine import booking, conditional, failpoints, flattening, reconciliation, sending
 from trading.engine.committer import WriteSet
 from trading.engine.desk import Desk
 from trading.engine.state import Account, LiveOrder, changed, load_order, read_settings, take_settings
 from trading.engine.tenant import Tenant
 from trading.models import Command, CommandKind, Order, StrategyInstance
-from trading.order_states import UNANSWERED, WORKING, OrderStatus
+from trading.order_states import UNANSWERED, UNSENT, WORKING, OrderStatus
 
 log = structlog.get_logger(__name__)
 
@@ -32,11 +33,12 @@ async def look(desk: Desk, tenant: Tenant) -> None:
     """Reads everything that was asked for and acts on it: settings first, then kill switches, cancels, new orders."""
     take_settings(tenant.state, await run_in_db(read_settings, tenant.user_id))
     enforce(desk, tenant)
-    new_orders, commands = await run_in_db(_read_wishes, tenant.user_id)
+    new_orders, left, commands = await run_in_db(_read_wishes, tenant.user_id)
+    desk.figures["queue_overflowed"] += left
     for command in commands:
         await _carry_out(desk, tenant, command)
     for order_id in new_orders:
-        tenant.post(partial(decisions.on_new_order, desk, tenant, order_id), key=order_id)
+        tenant.post(partial(conditional.decide, desk, tenant, order_id), key=order_id)
     chase(desk, tenant)
 
 
@@ -60,15 +62,16 @@ def enforce(desk: Desk, tenant: Tenant) -> None:
 
 def chase(desk: Desk, tenant: Tenant) -> None:
     """Whatever waits for an answer that nobody is fetching is fetched: after a restart, a reload, a lost report."""
-    for live in list(tenant.state.orders.values()):
+    for live in list(tenant.state.unfinished.values()):
         account = tenant.state.accounts.get(live.order.connection_id)
         if account is not None and OrderStatus(live.order.status) in UNANSWERED:
             sending.ask_for(desk, tenant, account, live)
     for account in tenant.state.accounts.values():
-        if not account.entries_open:
-            user_events.start_catch_up(desk, tenant, account)
+        # A disabled key serves for nothing but ending what is open.
+        if not account.entries_open and account.connection.status != ConnectionStatus.DISABLED:
+            reconciliation.catch_up(desk, tenant, account)
         else:
-            user_events.poll_if_silent(desk, tenant, account)
+            reconciliation.start_due(desk, tenant, account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +111,27 @@ def read_news(since: datetime) -> News:
     return News(users, everybody, owners, owners.intersection(barred), dict(unanswered))
 
 
-def _read_wishes(user_id: UUID) -> tuple[list[UUID], list[Command]]:
+def _read_wishes(user_id: UUID) -> tuple[list[UUID], int, list[Command]]:
     with tenant_scope(user_id):
-        orders = Order.objects.filter(status=OrderStatus.NEW).order_by("created_at").values_list("pk", flat=True)
-        return list(orders), list(Command.objects.filter(done_at__isnull=True).order_by("id"))
+        return *order_queue.next_batch(), list(Command.objects.filter(done_at__isnull=True).order_by("id"))
 
 
 def _cancel_killed(desk: Desk, tenant: Tenant) -> None:
     """Cancels every working order under a kill switch; one that is only now being sent comes with the next look."""
     for live in tenant.state.open_orders():
         order = live.order
-        if order.status in WORKING and tenant.state.killed(order.connection_id, order.instance_id):
-            _start_cancel(desk, tenant, live, None)
+        if not tenant.state.killed(order.connection_id, order.instance_id):
+            continue
+        if order.status in WORKING:
+            start_cancel(desk, tenant, live, None)
+        elif order.status == OrderStatus.WAITING:
+            conditional.post_end(desk, tenant, live, OrderStatus.CANCELLED, "killed")
 
 
-def _start_cancel(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command | None) -> None:
-    if live.order.pk not in desk.in_flight:
+def start_cancel(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command | None) -> None:
+    """Cancels at the exchange in a task, unless one is busy with the order already. One without an answer waits: a
+    cancel that can't do anything yet must not keep the exchange from being asked."""
+    if live.order.status in WORKING and live.order.pk not in desk.in_flight:
         desk.in_flight.add(live.order.pk)
         desk.spawn(_cancel_and_tell(desk, tenant, live, command), f"cancel-{live.order.pk}")
 
@@ -135,6 +143,7 @@ async def _carry_out(desk: Desk, tenant: Tenant, command: Command) -> None:
         account = tenant.state.accounts.get(command.connection_id)
         if account is not None:
             account.missed_events()
+            account.was_asked = True
         await _done(desk, tenant, command, "started" if account else "no such connection")
 
 
@@ -144,14 +153,14 @@ async def _carry_out_cancel(desk: Desk, tenant: Tenant, command: Command, order_
         live = await run_in_db(_read_order, tenant.user_id, order_id)
     if live is None:
         await _done(desk, tenant, command, "no such order")
-    elif live.order.status == OrderStatus.NEW:
+    elif live.order.status in UNSENT:
         await _cancel_unsent(desk, tenant, live, command)
     elif not live.is_open:
         await _done(desk, tenant, command, f"already {live.order.status}")
     elif live.order.connection_id not in tenant.state.accounts:
         await _done(desk, tenant, command, "no such connection")
     else:
-        _start_cancel(desk, tenant, live, command)
+        start_cancel(desk, tenant, live, command)
 
 
 def _read_order(user_id: UUID, order_id: UUID) -> LiveOrder | None:
@@ -180,26 +189,32 @@ async def _cancel(desk: Desk, tenant: Tenant, live: LiveOrder) -> str:
     gateway = await desk.gateway(tenant, account)
     if not desk.keeper.still_valid(str(tenant.shard), tenant.epoch):
         return ""
+    failpoints.reach("before_cancel")
     try:
-        report = await gateway.cancel_order(live.order.symbol, live.order.client_order_id)
+        report = await gateway.cancel_order(
+            live.order.symbol, live.order.client_order_id, sending.theirs(live.order)
+        )
     except UnknownOrder:
         report = await sending.whole_report(gateway, live.order, live.order.client_order_id)
+    failpoints.reach("after_cancel")
     sending.post_report(desk, tenant, live.order.pk, report)
     return "cancelled" if report.status == ReportStatus.CANCELLED else f"already {report.status}"
 
 
 async def _cancel_unsent(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command) -> None:
-    """Ends an order that still waits for its decision, in one transaction with the command."""
+    """Ends an order that still waits for its decision or its trigger, and those that it would have cancelled, in one
+    transaction with the command."""
     account = tenant.state.accounts.get(live.order.connection_id) or Account(live.order.connection)
-    change = booking.with_status(
-        tenant.state, account, live, OrderStatus.CANCELLED, cause="cancel", now=desk.clock.now()
-    )
+    changes = [
+        booking.with_status(tenant.state, account, each, OrderStatus.CANCELLED, cause="cancel", now=desk.clock.now())
+        for each in conditional.group(tenant, live)
+    ]
     writes = tenant.write_set()
-    change.write(writes)
+    for change in changes:
+        change.write(writes)
     _write_done(desk, writes, command, "cancelled before sending")
     await desk.committer.commit(writes)
-    change.apply(tenant.state)
-    news.tell_booking(desk, tenant.state, change)
+    conditional.took_effect(desk, tenant, changes)
 
 
 async def _done(desk: Desk, tenant: Tenant, command: Command, result: str) -> None:

@@ -1,18 +1,24 @@
 """The strategies that exist: one file each in this package, found by its ``Strategy`` class."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from desproject.lib.errors import InvalidInput
 from desproject.lib.plugins import discover
-from trading.strategies.contract import Params, StrategyClass
+from trading.strategies.contract import Params, StrategyClass, StrategyKind
 
-__all__ = ["UnknownStrategy", "params_schema", "parse_params", "strategies", "strategy"]
+__all__ = [
+    "UnknownStrategy", "bar_strategies", "params_schema", "parse_params", "register", "strategies", "strategy",
+    "takes_pair",
+]
+
+
+_sources: list[Callable[[Mapping[str, StrategyKind]], Mapping[str, StrategyKind]]] = []
 
 
 class UnknownStrategy(InvalidInput):
@@ -22,12 +28,33 @@ class UnknownStrategy(InvalidInput):
 
 
 @cache
-def strategies() -> Mapping[str, StrategyClass]:
-    """Every strategy by its slug."""
-    return MappingProxyType(discover(sys.modules[__name__], "Strategy"))
+def strategies() -> Mapping[str, StrategyKind]:
+    """Every strategy by its slug, ours and those of the operator's folder."""
+    found = discover(sys.modules[__name__], "Strategy")
+    for source in _sources:
+        found |= source(found)
+    return MappingProxyType(dict(sorted(found.items())))
 
 
-def strategy(slug: str) -> StrategyClass:
+def register(source: Callable[[Mapping[str, StrategyKind]], Mapping[str, StrategyKind]]) -> None:
+    """Adds strategies that aren't files of this package; ``source`` is told which there are already."""
+    _sources.append(source)
+
+
+@cache
+def bar_strategies() -> Mapping[str, StrategyClass]:
+    """Those that look at bars: all but the ones that trade between two connections."""
+    return MappingProxyType({
+        slug: cast(StrategyClass, kind) for slug, kind in strategies().items() if not takes_pair(slug)
+    })  # fmt: skip
+
+
+def takes_pair(slug: str) -> bool:
+    """Whether the strategy trades between two connections. Raises UnknownStrategy."""
+    return bool(getattr(strategy(slug), "takes_pair", False))
+
+
+def strategy(slug: str) -> StrategyKind:
     """The strategy of this slug. Raises UnknownStrategy."""
     try:
         return strategies()[slug]

@@ -47,6 +47,27 @@ class Evaluation:
     seen: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
+class Nonsense(Exception):
+    """A strategy's answer isn't one: the wrong number of actions, unknown ones, or values that are no numbers."""
+
+
+def require_sense(evaluation: object, instances: int) -> None:
+    """Raises Nonsense for what isn't an evaluation of so many instances."""
+    if not isinstance(evaluation, Evaluation) or not isinstance(evaluation.actions, np.ndarray):
+        raise Nonsense(f"no evaluation, but {type(evaluation).__name__}")
+    actions = evaluation.actions
+    if actions.shape != (instances,) or actions.dtype.kind != "i":
+        raise Nonsense(f"actions of shape {actions.shape} and kind {actions.dtype}, wanted are {instances} integers")
+    acting = actions != HOLD
+    if not acting.any():
+        return
+    if np.abs(actions).max() > 1:
+        raise Nonsense("an action that is neither HOLD, ENTER nor EXIT")
+    for name, values in evaluation.seen.items():
+        if np.shape(values) != (instances,) or not np.isfinite(values[acting]).all():
+            raise Nonsense(f"{name}: not a finite number for each instance that acts")
+
+
 class Batch(Protocol):
     """All instances of one strategy on one (feed, symbol, timeframe). Calls leave nothing behind: the same bars give
     the same actions, whatever was asked before."""
@@ -67,13 +88,17 @@ class Batch(Protocol):
 _Params = Params
 
 
-class StrategyClass(Protocol):
-    """A strategy kind, found by its ``slug``. Its methods get instances of its own ``Params``."""
+class StrategyKind(Protocol):
+    """What every strategy kind has, whatever it looks at. It is found by its ``slug``."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
     Params: ClassVar[type[_Params]]
+
+
+class StrategyClass(StrategyKind, Protocol):
+    """A strategy that looks at bars. Its methods get instances of its own ``Params``."""
 
     @staticmethod
     def warmup_bars(params: _Params) -> int:

@@ -1,0 +1,52 @@
+"""The console's routes: the door, the account's pages, the desk, and the parts that it loads."""
+
+from django.urls import path
+
+from trading.console import (
+    account,
+    audit_log,
+    connections,
+    desk,
+    disclosure,
+    door,
+    kill_switch,
+    orders,
+    password_reset,
+    risk_policy,
+    second_factor,
+    strategies,
+)
+
+urlpatterns = [
+    path("", desk.desk, name="console"),
+    path("login", door.log_in),
+    path("register", door.register),
+    path("logout", door.log_out),
+    path("password/reset", password_reset.ask),
+    path("password/reset/confirm", password_reset.confirm),
+    path("account", account.overview),
+    path("account/password", account.change_password),
+    path("account/delete", account.delete_account),
+    path("account/devices/<uuid:device_id>/revoke", account.revoke_device),
+    path("account/otp/enrol", second_factor.enrol),
+    path("account/otp/confirm", second_factor.confirm),
+    path("account/otp/disable", second_factor.disable),
+    path("account/disclosure", disclosure.risk_disclosure),
+    path("account/audit-log", audit_log.audit_log),
+    path("console/token", door.token),
+    path("console/connections/new", connections.new_connection),
+    path("console/connections/<uuid:connection_id>/test", connections.test_connection),
+    path("console/connections/<uuid:connection_id>/leaked", connections.leaked_key),
+    path("console/connections/<uuid:connection_id>/delete", connections.delete_connection),
+    path("console/strategies/new", strategies.new_strategy),
+    path("console/strategies/<uuid:instance_id>/edit", strategies.edit_strategy),
+    path("console/strategies/<uuid:instance_id>/start", strategies.start_strategy),
+    path("console/strategies/<uuid:instance_id>/pause", strategies.pause_strategy),
+    path("console/strategies/<uuid:instance_id>/stop", strategies.stop_strategy),
+    path("console/strategies/<uuid:instance_id>/delete", strategies.delete_strategy),
+    path("console/orders/new", orders.new_order),
+    path("console/orders/<uuid:order_id>/cancel", orders.cancel_order),
+    path("console/kill-switch", kill_switch.kill_switch),
+    path("console/kill-switch/lift", kill_switch.lift_kill_switch),
+    path("console/risk-policy", risk_policy.risk_policy),
+]

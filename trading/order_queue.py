@@ -1,0 +1,44 @@
+"""How many orders may wait to be decided (ORD-2). The queue is the table itself: what is accepted is durable at once.
+
+Each tenant has a queue of its own, so nobody waits behind another one's orders. An engine takes up to
+``order_queue_batch`` of them into memory at a time, what leaves the market first; the rest waits in the database, up to
+``order_queue_size``, and past that an order is refused before it is accepted.
+"""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from desproject.lib.errors import DomainError
+from desproject.lib.metrics.registry import METRICS
+from trading.models import Order
+from trading.order_states import OrderStatus
+
+
+class QueueFull(DomainError):
+    """Too many of the user's orders wait; none was accepted. Wait ``retry_after`` seconds."""
+
+    code = "QUEUE_FULL"
+    status = 429
+
+
+def _waiting() -> "QuerySet[Order]":
+    return Order.objects.filter(status=OrderStatus.NEW)  # type: ignore[no-any-return]
+
+
+def take_place() -> None:
+    """Counts one order in, for the tenant whose scope is open. Raises QueueFull."""
+    size = settings.CONFIG.order_queue_size
+    if _waiting()[:size].count() >= size:
+        METRICS.count("orders.queue_refused")
+        raise QueueFull(f"{size} of your orders wait to be decided already", retry_after=1)
+    METRICS.count("orders.enqueued")
+
+
+def next_batch() -> tuple[list[UUID], int]:
+    """What an engine decides next, exits and sales first, then the oldest; and how many more there are."""
+    rows = _waiting().order_by("-reduce_only", "-side", "created_at").values_list("pk", flat=True)
+    batch: list[UUID] = list(rows[: settings.CONFIG.order_queue_batch])
+    left = _waiting().count() - len(batch) if len(batch) == settings.CONFIG.order_queue_batch else 0
+    return batch, left
