@@ -11,7 +11,7 @@ from accounts import journal
 from accounts.caller import caller_of
 from accounts.tenancy import everyone
 
-_HIDDEN = ("sealed", "secret", "password")
+_HIDDEN = ("sealed", "secret", "password", "hash")
 
 
 def shown_fields(model: type[Model]) -> list[str]:
@@ -52,7 +52,7 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         return logged
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
-        self._record(request, "admin.changed", obj)
+        self._record(request, "admin.changed", obj, what=message if isinstance(message, str) else _changed(message))
         logged: LogEntry = super().log_change(request, obj, message)
         return logged
 
@@ -61,11 +61,11 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
             self._record(request, "admin.deleted", obj)
         return super().log_deletions(request, queryset)
 
-    def _record(self, request: HttpRequest, event: str, obj: Any) -> None:
+    def _record(self, request: HttpRequest, event: str, obj: Any, **details: Any) -> None:
         caller = caller_of(request)
         journal.record(
-            event, user_id=request.user.pk, resource_type=obj._meta.model_name, resource_id=obj.pk, ip=caller.ip,
-            user_agent=caller.user_agent,
+            event, user_id=request.user.pk, resource_type=obj._meta.model_name, resource_id=obj.pk, details=details,
+            ip=caller.ip, user_agent=caller.user_agent,
         )
 
 
@@ -88,6 +88,11 @@ class ReadOnlyAdmin(RecordedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def _changed(message: Any) -> list[str]:
+    """The labels of the fields that a change touched, from Django's own message of it; never their values."""
+    return [label for part in message for label in part.get("changed", {}).get("fields", [])]
 
 
 def _rendered(response: HttpResponse) -> HttpResponse:

@@ -7,6 +7,8 @@ one nothing can log in, rather than unrecorded.
 from typing import Any, Protocol
 from uuid import UUID
 
+from accounts.caller import Caller
+
 
 class Recorder(Protocol):
     """Writes one audit row inside the caller's transaction."""
@@ -32,3 +34,13 @@ def record(event_type: str, *, user_id: UUID | None, **rest: Any) -> None:
     if _recorder is None:
         raise NoRecorder("no recorder was given to accounts.journal")
     _recorder(event_type, user_id=user_id, **rest)
+
+
+def record_act(
+    event: str, user_id: UUID | None, caller: Caller, *, device: UUID | None = None, **details: object
+) -> None:
+    """What a caller did to a user's account, or to one of their devices."""
+    record(
+        event, user_id=user_id, resource_type="device" if device else "user", resource_id=device or user_id or "",
+        details=details, ip=caller.ip, user_agent=caller.user_agent,
+    )

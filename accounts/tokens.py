@@ -1,7 +1,7 @@
 """Access and refresh tokens: JWT, HS256 and nothing else (ACC-6)."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -48,11 +48,21 @@ def _backend() -> TokenBackend:
     return TokenBackend("HS256", signing_key())
 
 
+def require_key() -> None:
+    """Before a transaction that issues tokens: raises SecretUnreadable, and its audit row isn't rolled back."""
+    signing_key()
+
+
+def lifetime(kind: TokenType) -> timedelta:
+    """How long a token of this kind is accepted."""
+    found: timedelta = settings.ACCESS_TOKEN_LIFETIME if kind == "access" else settings.REFRESH_TOKEN_LIFETIME
+    return found
+
+
 def issue(user: User, device: Device, kind: TokenType, *, now: datetime, jti: UUID | None = None) -> str:
     """A signed token for the user on this device."""
-    lifetime = settings.ACCESS_TOKEN_LIFETIME if kind == "access" else settings.REFRESH_TOKEN_LIFETIME
     claims = Claims(
-        user_id=user.pk, email=user.email, device_id=device.pk, exp=int((now + lifetime).timestamp()),
+        user_id=user.pk, email=user.email, device_id=device.pk, exp=int((now + lifetime(kind)).timestamp()),
         iat=int(now.timestamp()), jti=jti or uuid.uuid4(), token_version=user.token_version, type=kind,
     )
     return _backend().encode(msgspec.to_builtins(claims))

@@ -18,7 +18,9 @@ REFUSED = {
     400: OpenApiResponse(ErrorAnswer, "A value or the body can't be accepted; `fields` names which."),
     401: OpenApiResponse(ErrorAnswer, "No valid access token."),
 }
+FORBIDDEN = {403: OpenApiResponse(ErrorAnswer, "The caller's role doesn't allow it.")}
 MISSING = {404: OpenApiResponse(ErrorAnswer, "There is none, or it is somebody else's.")}
+TOO_MANY = {429: OpenApiResponse(ErrorAnswer, "Too many tries; `retry_after` seconds are to be waited.")}
 CONFLICT = {409: OpenApiResponse(ErrorAnswer, "The request doesn't fit the present state.")}
 
 

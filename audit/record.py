@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.log import scrub
@@ -36,5 +37,6 @@ def entry(
 def record(event_type: str, *, user_id: UUID | None, **rest: Any) -> AuditLog:
     """Writes one audit row inside the caller's transaction; takes what ``entry`` takes."""
     row = entry(event_type, user_id=user_id, **rest)
-    row.save(force_insert=True)
+    with everyone() if user_id is None else tenant_scope(user_id):
+        row.save(force_insert=True)
     return row

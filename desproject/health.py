@@ -10,8 +10,9 @@ from django_q.signing import BadSignature, SignedPackage
 from django_q.status import Stat
 
 from accounts.tenancy import SHARDS
-from connections.leases import living
+from connections.leases import figures_of, living
 from connections.models import Lease, Process
+from connections.watch_only import watched_feeds
 from desproject.lib.bus import sync_client
 from desproject.lib.clock import SYSTEM_CLOCK
 
@@ -19,12 +20,13 @@ _SHARD, _STREAM = "shard", "stream"
 
 
 def checks() -> dict[str, str]:
-    """Each part's name with "ok" or what is wrong with it, without details that help an attacker."""
+    """Each part's name with "ok" (and what isn't as usual) or what is wrong, without details that help an attacker."""
     found = {"database": _database(), "cache": _cache()}
     if found["database"] == "ok":
         found |= {"engine": _engine(), "streams": _streams()}
     else:
         found |= dict.fromkeys(("engine", "streams"), "not known: the database is away")
+    found["exchanges"] = _exchanges() if found["cache"] == "ok" else "not known: the cache is away"
     both = found["database"] == found["cache"] == "ok"
     found["tasks"] = _tasks() if both else "not known: the database or the cache is away"
     return found
@@ -56,7 +58,20 @@ def _engine() -> str:
 
 
 def _streams() -> str:
-    return "ok" if living(_STREAM, SYSTEM_CLOCK.now()) else "no stream process runs"
+    """Feeds that are polled by REST for want of a socket are told of; trading goes on with them."""
+    if not living(_STREAM, SYSTEM_CLOCK.now()):
+        return "no stream process runs"
+    polled = sum(figures.get("feeds_polled", 0) for figures in figures_of(_STREAM, SYSTEM_CLOCK.now()))
+    return f"ok ({polled} polled by REST, the stream can't be had)" if polled else "ok"
+
+
+def _exchanges() -> str:
+    """Nothing is entered at those that are only watched; everything else goes on."""
+    try:
+        watched = watched_feeds(sync_client())
+    except redis.RedisError:
+        return "not known: the cache is away"
+    return f"ok ({', '.join(watched)} only watched: answers aren't as documented)" if watched else "ok"
 
 
 def _tasks() -> str:

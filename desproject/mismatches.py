@@ -9,6 +9,7 @@ Both must agree to the last decimal once trading is quiet. Each difference has a
 | order_unsettled | an order that hasn't ended, or of which nobody knows how |
 | order_status, order_filled | both know the order and disagree on how it ended or on what was filled |
 | sent_twice, accepted_twice | a client order id that the exchange received, or took, more than once |
+| placed_twice | an order of which the exchange took more than one attempt |
 | fill_unknown_here, fill_unknown_there | a fill that only one side has |
 | fill_differs | both have the fill, with another price, quantity or fee |
 | balance | another amount of an asset |
@@ -16,17 +17,20 @@ Both must agree to the last decimal once trading is quiet. Each difference has a
 | reservation_left | money still held back, although every order has ended |
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from accounts.tenancy import tenant_scope
+from connections.simulator.krw.payloads import trade_uuid
 from desproject.lib.money import ZERO, plain
+from trading.engine.corrections import PREFIX
 from trading.models import Balance, Order, OrderAttempt, Position, Reservation, Trade
 from trading.order_states import TERMINAL, OrderStatus
-from trading.positions import FillLike, rebuild
+from trading.rebuilding import booked, rebuilt
 
 # The simulator's order statuses in our words.
 _STATUS = {
@@ -75,6 +79,8 @@ class _Comparison:
         self._orders = {order.pk: order for order in Order.objects.filter(connection_id=connection)}
         attempts = OrderAttempt.objects.filter(connection_id=connection)
         self._order_of = {attempt.client_order_id: self._orders[attempt.order_id] for attempt in attempts}
+        # Placed by hand: our name of it is the one that it has there.
+        self._order_of |= {order.client_order_id: order for order in self._orders.values() if order.elsewhere}
 
     def run(self) -> Iterator[Mismatch]:
         yield from self._their_orders()
@@ -114,19 +120,25 @@ class _Comparison:
             for client_id, count in self._account[counts].items():
                 if count > 1:
                     yield self._mismatch(kind, client_id, count, 1)
+        taken = (theirs["client_order_id"] for theirs in self._account["orders"])
+        attempts = Counter(self._order_of[client_id].pk for client_id in taken if client_id in self._order_of)
+        for order, count in attempts.items():
+            if count > 1:
+                yield self._mismatch("placed_twice", order, count, 1)
 
     def _fills(self) -> Iterator[Mismatch]:
         theirs = {
-            (fill["symbol"], str(fill["trade_id"])): (
+            (_market(fill["symbol"]), _trade_id(fill)): (
                 Decimal(fill["price"]), Decimal(fill["quantity"]), Decimal(fill["commission"]), fill["commission_asset"]
             )
             for fill in self._account["fills"]
         }  # fmt: skip
         ours = {
-            (trade.symbol.replace("/", ""), trade.exchange_trade_id): (
+            (_market(trade.symbol), trade.exchange_trade_id): (
                 trade.price, trade.quantity, trade.fee, trade.fee_asset
             )
             for trade in Trade.objects.filter(connection_id=self._connection)
+            if not trade.exchange_trade_id.startswith(PREFIX)
         }  # fmt: skip
         for subject in sorted(theirs.keys() | ours.keys()):
             name, there, here = " ".join(subject), theirs.get(subject), ours.get(subject)
@@ -149,20 +161,27 @@ class _Comparison:
                 yield self._mismatch("balance", asset, there, here)
 
     def _positions(self) -> Iterator[Mismatch]:
-        trades: dict[str, list[Trade]] = {}
-        for trade in Trade.objects.filter(connection_id=self._connection, order__isnull=False):
-            trades.setdefault(trade.symbol, []).append(trade)
+        trades = booked(connection_id=self._connection)
+        adds_up = {symbol: rebuilt(of_symbol, symbol).quantity for (_, symbol), of_symbol in trades}
         held = {row.symbol: row.quantity for row in Position.objects.filter(connection_id=self._connection)}
-        for symbol in sorted(trades.keys() | held.keys()):
-            base, _, quote = symbol.partition("/")
-            fills = sorted(trades.get(symbol, []), key=lambda trade: int(trade.exchange_trade_id))
-            adds_up_to = rebuild(cast("list[FillLike]", fills), base, quote).quantity
-            if adds_up_to != held.get(symbol, ZERO):
-                yield self._mismatch("position", symbol, adds_up_to, held.get(symbol, ZERO))
+        for symbol in sorted(adds_up.keys() | held.keys()):
+            if adds_up.get(symbol, ZERO) != held.get(symbol, ZERO):
+                yield self._mismatch("position", symbol, adds_up.get(symbol, ZERO), held.get(symbol, ZERO))
 
     def _reservations(self) -> Iterator[Mismatch]:
         for left in Reservation.objects.filter(connection_id=self._connection, released_at__isnull=True):
             yield self._mismatch("reservation_left", left.order_id, None, left.remaining)
+
+
+def _market(symbol: str) -> str:
+    """One name for what DES calls BTC/KRW and the exchange KRW-BTC."""
+    quote, dash, base = symbol.partition("-")
+    return base + quote if dash else symbol.partition(":")[0].replace("/", "")
+
+
+def _trade_id(fill: Mapping[str, Any]) -> str:
+    """As the venue's wire spells it."""
+    return trade_uuid(fill["trade_id"]) if "-" in fill["symbol"] else str(fill["trade_id"])
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from corsheaders.defaults import default_headers
 from django.core.management.utils import get_random_secret_key
+from django.templatetags.static import static
 
 from desproject.config import BASE_DIR, load
 from desproject.lib.log import configure_logging
@@ -17,7 +19,7 @@ from desproject.private_redis import socket_path
 # These make or need no stored secret: they may run before there is a master key.
 KEYLESS_COMMANDS = {"generate_master_key", "simexchange", "demo", "help", "--help", "--version", "version"}
 
-CONFIG, KEYRING = load(dict(os.environ), keyless=len(sys.argv) > 1 and sys.argv[1] in KEYLESS_COMMANDS)
+CONFIG, KEYRING, FEATURE_STAGES = load(dict(os.environ), keyless=len(sys.argv) > 1 and sys.argv[1] in KEYLESS_COMMANDS)
 
 DEBUG = CONFIG.debug
 DATA_DIR: Path = CONFIG.data_dir
@@ -61,17 +63,20 @@ INSTALLED_APPS = [
     "trading",
 ]
 
+# Headers first: whatever answers below them (static files, redirects, refusals, errors) gets them too.
 MIDDLEWARE = [
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "desproject.content_policy.ContentPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "desproject.rate_limits.RateLimitMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.browser_sessions.DeviceSessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 TEMPLATES = [
@@ -136,7 +141,7 @@ DATABASES = {"default": _database(CONFIG.database_url)}
 PRIVATE_REDIS_SOCKET = socket_path(DATA_DIR)
 REDIS_URL = CONFIG.redis_url or f"unix://{PRIVATE_REDIS_SOCKET}"
 
-CHANNEL_LAYERS = {
+CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [REDIS_URL], "prefix": "des"},
@@ -148,7 +153,7 @@ CACHES = {
 
 Q_CLUSTER: dict[str, Any] = {
     "name": "default",
-    "redis": REDIS_URL,
+    "broker_class": "desproject.lib.task_queue.TaskQueue",
     "workers": CONFIG.task_workers,
     "timeout": 300,
     "retry": 360,
@@ -171,6 +176,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "desproject.lib.api.NewestFirst",
     "EXCEPTION_HANDLER": "desproject.lib.api.error_response",
+    # What can be asked for, the schema says; OPTIONS is CORS' own, answered above.
+    "DEFAULT_METADATA_CLASS": None,
     "UNAUTHENTICATED_USER": None,
     "PAGE_SIZE": 50,
 }
@@ -182,13 +189,19 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums", "desproject.api_schema.add_common_answers",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "ConnectionMode": "connections.models.Mode",
         "ConnectionStatus": "connections.models.ConnectionStatus",
         "InstanceMode": "trading.models.InstanceMode",
         "InstanceStatus": "trading.models.InstanceStatus",
         "KillLevel": "risk.models.KillLevel",
+        "OrderKind": "trading.order_types.OrderKind",
         "PolicyLevel": "risk.models.PolicyLevel",
+        "RiskType": "risk.models.RiskType",
+        "Role": "accounts.models.Role",
     },
 }
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=CONFIG.access_token_minutes)
@@ -206,6 +219,28 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 
+
+
+def _mail(url: str) -> dict[str, Any]:
+    """Django's settings of the mail server; without one mails go nowhere."""
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    parts = urlsplit(url)
+    usual = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or usual[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_TIMEOUT": 20,
+    }
+
+
+globals().update(_mail(CONFIG.email_url))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = CONFIG.email_from
+
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
@@ -215,10 +250,20 @@ warnings.filterwarnings("ignore", "No directory at", UserWarning)
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 CORS_ALLOWED_ORIGINS = CONFIG.cors_origins
-CSRF_COOKIE_HTTPONLY = False
-SESSION_COOKIE_HTTPONLY = True
+# The API only, and with its tokens: no cookie of ours is another origin's to use.
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
+CORS_EXPOSE_HEADERS = ["Retry-After"]
+LOGIN_URL = "/login"
+# Pages carry the CSRF token themselves: no script needs to read a cookie.
+CSRF_COOKIE_HTTPONLY = SESSION_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "trading.console.answers.csrf_failed"
+# A browser stays logged in as long as a program that never refreshes its token.
+SESSION_COOKIE_AGE = int(REFRESH_TOKEN_LIFETIME.total_seconds())
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIG.enforce_ssl
 SECURE_SSL_REDIRECT = CONFIG.enforce_ssl
+# Whoever asks whether this process lives asks it itself, without the proxy that ends TLS.
+SECURE_REDIRECT_EXEMPT = [r"^api/health(/ready)?$"]
 SECURE_HSTS_SECONDS = 31_536_000 if CONFIG.enforce_ssl else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = CONFIG.enforce_ssl
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CONFIG.enforce_ssl else None
@@ -228,17 +273,33 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
         "img-src": ["'self'", "data:"],
-        "connect-src": ["'self'", "ws:", "wss:"],
-        # The admin theme sets inline styles; scripts stay strict.
-        "style-src": ["'self'", "'unsafe-inline'"],
+        "connect-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "form-action": ["'self'"],
         "object-src": ["'none'"],
     },
-    "EXCLUDE_URL_PREFIXES": ("/admin/", "/api/docs"),
 }
-UNFOLD = {"SITE_TITLE": "DES", "SITE_HEADER": "DES", "SHOW_HISTORY": True}
+UNFOLD = {
+    "SITE_TITLE": "DES",
+    "SITE_HEADER": "DES",
+    "SHOW_HISTORY": True,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/icon.svg")},
+    ],
+    "DASHBOARD_CALLBACK": "desproject.admin_index.dashboard",
+    # The console's blue.
+    "COLORS": {
+        "primary": {
+            "50": "#eff5ff", "100": "#dce8fd", "200": "#c0d6fb", "300": "#94bbf8", "400": "#6ea8ff", "500": "#5b93f5",
+            "600": "#1a5fd4", "700": "#174fb0", "800": "#17428d", "900": "#183a72", "950": "#122447",
+        }
+    },
+    "LOGIN": {"form": "accounts.admin_login.AdminLoginForm"},
+}
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "desproject.error_reports.ReticentFilter"
 LOGGING_CONFIG = None
 configure_logging(CONFIG.log_level, CONFIG.log_format, ROLE)

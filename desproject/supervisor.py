@@ -17,16 +17,18 @@ import redis.asyncio
 import redis.exceptions
 import structlog
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, InterfaceError
+from django.db import connection as database_connection
 from django.db import connections as database_connections
 
-from connections import database
+from connections import database, key_holders
 from connections.leases import end_drain, request_drain
 from connections.models import Process
 from desproject import private_redis
 from desproject.config import BASE_DIR
 from desproject.lib.clock import SYSTEM_CLOCK
+from desproject.postgresql import row_security
 from desproject.processes import Child, Part, Reaper
 
 log = structlog.get_logger(__name__)
@@ -54,13 +56,16 @@ def redis_part() -> Part:
 
 def parts(host: str, port: int) -> list[Part]:
     """The processes of DES itself; all take their configuration from the environment."""
+    # Checks are skipped: they load the whole site, and the command that starts these processes has run them.
     manage = (sys.executable, str(BASE_DIR / "manage.py"))
-    serve = ("-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "desproject.asgi:application")
+    # What a browser doesn't read waits in this process: one that answers no ping within these seconds is cut off.
+    pings = ("--ping-interval", "10", "--ping-timeout", "10")
+    options = ("-v", "0", *pings, "-b", host, "-p", str(port), "desproject.asgi:application")
     return [
-        Part("web", (sys.executable, *serve), {"DES_ROLE": "web"}),
-        Part("streams", (*manage, "runworker", "exchange-streams"), {"DES_ROLE": "streams"}),
-        Part("engine", (*manage, "qcluster"), {"DES_ROLE": "engine", "Q_CLUSTER_NAME": "trading"}),
-        Part("tasks", (*manage, "qcluster"), {"DES_ROLE": "tasks"}),
+        Part("web", (sys.executable, "-m", "desproject.web_server", *options), {"DES_ROLE": "web"}),
+        Part("streams", (*manage, "runworker", "exchange-streams", "--skip-checks"), {"DES_ROLE": "streams"}),
+        Part("engine", (*manage, "qcluster", "--skip-checks"), {"DES_ROLE": "engine", "Q_CLUSTER_NAME": "trading"}),
+        Part("tasks", (*manage, "qcluster", "--skip-checks"), {"DES_ROLE": "tasks"}),
     ]
 
 
@@ -231,6 +236,11 @@ def _prepare_database() -> None:
         call_command("migrate", verbosity=0, interactive=False)
         # Of a supervisor that was killed while it drained.
         _drain_is_over()
+        key_holders.forget(settings.CONFIG.host)
+        if row_security.is_bypassed(database_connection):
+            log.warning("row_security_bypassed", hint="name a role in DATABASE_URL that is no superuser")
+    except CommandError as error:
+        raise CannotStart(str(error)) from None
     except (DatabaseError, InterfaceError) as error:
         raise CannotStart(f"The database can't be used: {str(error).strip()}") from None
     finally:

@@ -44,7 +44,7 @@ class Tenant:
 
 def plans(symbols: tuple[str, str]) -> tuple[Plan, Plan]:
     """Two strategies quick enough to trade within seconds: they also look at quotes, between the bars."""
-    rsi = {"period": 2, "oversold": 30, "overbought": 35, "evaluate_on": "quote"}
+    rsi = {"period": 2, "oversold": 49, "overbought": 51, "evaluate_on": "quote"}
     cross = {"fast": 2, "slow": 3, "average": "sma", "evaluate_on": "quote"}
     return Plan("rsi", symbols[0], rsi), Plan("ema_cross", symbols[1], cross)
 

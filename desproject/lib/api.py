@@ -19,6 +19,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import CursorPagination
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 _MAX_DEPTH = 20
+_MAX_DIGITS = 40
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -79,7 +81,9 @@ class ErrorAnswer(serializers.Serializer[Any]):
     error = ErrorDetail()
 
 
-@extend_schema_field({"type": "string", "format": "decimal", "example": "0.015"})
+@extend_schema_field({
+    "type": "string", "format": "decimal", "pattern": f"^{_PLAIN_DECIMAL.pattern}$", "example": "0.015",
+})
 class AmountField(serializers.Field[Decimal, Any, str, Any]):
     """An exact amount: a string of a plain decimal. Whole JSON numbers are taken too, broken ones aren't exact.
 
@@ -119,6 +123,13 @@ class NewestFirst(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 200
 
+    def paginate_queryset(self, *args: Any, **kwargs: Any) -> list[Any] | None:
+        try:
+            return super().paginate_queryset(*args, **kwargs)
+        except (exceptions.NotFound, ValidationError) as error:
+            # No base64, or of something that is no place in this list.
+            raise serializers.ValidationError({self.cursor_query_param: ["This is no cursor of ours."]}) from error
+
 
 class JsonBody(JSONParser):
     """JSON that is bounded in bytes and depth, and holds only text that every database can store."""
@@ -130,33 +141,39 @@ class JsonBody(JSONParser):
         if len(raw) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"a request may hold at most {MAX_BODY_BYTES} bytes")
         try:
-            body = json.loads(raw.decode(), parse_constant=_refuse_constant)
+            body = json.loads(raw.decode(), parse_int=_whole_number)
         except (ValueError, RecursionError) as error:
             raise exceptions.ParseError("the body is no valid JSON") from error
-        _check_storable(body, 0)
+        require_storable(body)
         return body
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+def _whole_number(digits: str) -> int | float:
+    """Past all bounds it is as much as infinite: which field it stands in, is found out later."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
 
 
-def _check_storable(value: Any, depth: int) -> None:
+def require_storable(value: Any, path: str = "", depth: int = 0) -> None:
+    """Raises InvalidInput, naming the field, for what some database can't store, and for what is nested too deep."""
     if depth > _MAX_DEPTH:
-        raise exceptions.ParseError(f"the body is nested deeper than {_MAX_DEPTH}")
+        raise _not_storable(path.partition(".")[0], f"nested deeper than {_MAX_DEPTH}")
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            raise exceptions.ParseError("text holds a NUL or half a surrogate pair")
+            raise _not_storable(path, "text can't hold a NUL, nor half a surrogate pair")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise exceptions.ParseError("a number is too large")
+            raise _not_storable(path, f"a number is finite, and of at most {_MAX_DIGITS} digits")
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_storable(key, depth)
-            _check_storable(item, depth + 1)
+            require_storable(key, path, depth)
+            require_storable(item, f"{path}.{key}" if path else key, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_storable(item, depth + 1)
+            require_storable(item, path, depth + 1)
+
+
+def _not_storable(path: str, reason: str) -> InvalidInput:
+    return InvalidInput(reason, fields={path or "non_field_errors": [reason]})
 
 
 def error_response(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -286,6 +303,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _json_error(request, "not found", "NOT_FOUND", 404) or defaults.page_not_found(request, exception)
 
 
+@csrf_exempt  # its answer is the same whoever asks, and a page about cookies isn't
 def no_such_path(request: HttpRequest, rest: str = "") -> HttpResponse:
     """Answers paths under /api/ that don't exist."""
     return JsonResponse(error_body(NotFound("there is no such path")), status=404)

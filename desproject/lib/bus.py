@@ -17,7 +17,8 @@ WAKE_CHANNEL = "des:wake"
 class Wake(msgspec.Struct, frozen=True, array_like=True):
     """A hint to the engine of ``shard`` that rows of ``user_id`` want a look; ``what`` says which.
 
-    ``what`` is one of: order, command, instance, policy, kill, connection.
+    ``what`` is one of: order, command, instance, policy, kill, connection; or leases, which is for every engine: one
+    has let go of some.
     """
 
     shard: int
@@ -25,7 +26,7 @@ class Wake(msgspec.Struct, frozen=True, array_like=True):
     what: str
 
 
-_encode_wake = msgspec.msgpack.Encoder().encode
+encode_wake = msgspec.msgpack.Encoder().encode
 decode_wake = msgspec.msgpack.Decoder(Wake).decode
 
 
@@ -49,7 +50,7 @@ def wake(message: Wake) -> None:
     """Tells the shard's engine to look at its rows now. A lost hint is found by the engine's sweep, so a Redis that
     is away is no error."""
     with contextlib.suppress(redis.RedisError):
-        sync_client().publish(WAKE_CHANNEL, _encode_wake(message))
+        sync_client().publish(WAKE_CHANNEL, encode_wake(message))
 
 
 async def append(client: "redis.asyncio.Redis", stream: str, payload: bytes, *, keep: int) -> None:

@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+_FINGERPRINT_BYTES = 8
+# What every sealed text begins with.
+SEALED = "ENC[v"
 _SEALED = re.compile(r"ENC\[v(\d{1,6})\]:([A-Za-z0-9+/]+=*)")
 
 
@@ -72,7 +75,7 @@ class Keyring:
         """Encrypts ``secret`` for ``place`` (for example ``connections.api_key:<user>:<row>``)."""
         nonce = os.urandom(_NONCE_BYTES)
         body = nonce + AESGCM(self._keys[self.newest]).encrypt(nonce, secret.encode(), place.encode())
-        return f"ENC[v{self.newest}]:{base64.b64encode(body).decode()}"
+        return f"{sealed_under(self.newest)}{base64.b64encode(body).decode()}"
 
     def open(self, sealed: str, place: str) -> str:
         """Decrypts. Raises UnknownKeyVersion, Undecryptable."""
@@ -87,8 +90,20 @@ class Keyring:
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for another purpose, by HKDF from the oldest master key, so that rotation doesn't change it."""
-        root = self._keys[min(self._keys)]
-        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(root)
+        return _derived(self._keys[min(self._keys)], purpose, KEY_BYTES)
+
+    def fingerprints(self) -> dict[int, str]:
+        """By version: what tells two keys of one version apart, and nothing about the keys themselves."""
+        return {version: _derived(key, "fingerprint", _FINGERPRINT_BYTES).hex() for version, key in self._keys.items()}
+
+
+def sealed_under(version: int) -> str:
+    """What every text that is sealed under this version begins with."""
+    return f"{SEALED}{version}]:"
+
+
+def _derived(root: bytes, purpose: str, length: int) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=purpose.encode()).derive(root)
 
 
 def version_of(sealed: str) -> int:

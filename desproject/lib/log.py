@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping, MutableMapping
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import structlog
+
+from desproject.lib.metrics.registry import METRICS
 
 _NAMES = r"api_?-?key|private_?-?key|listen_?-?key|secret|passw(?:or)?d|token|signature"
 _SECRET_NAMES = re.compile(_NAMES + r"|authorization|master|otp|cookie", re.IGNORECASE)
@@ -70,14 +73,24 @@ def configure_logging(level: str, style: str, process: str) -> None:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"des": formatter},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "des"}},
-        "root": {"handlers": ["stderr"], "level": level},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "des"},
+            "errors": {"()": ErrorCounter, "level": "ERROR"},
+        },
+        "root": {"handlers": ["stderr", "errors"], "level": level},
         "loggers": {
-            "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+            "django-q": {"handlers": ["stderr", "errors"], "level": "WARNING", "propagate": False},
             "daphne": {"level": "WARNING"},
             "aiohttp.access": {"level": "WARNING"},
         },
     })
+
+
+class ErrorCounter(logging.Handler):
+    """Counts errors by kind: the event's name, or the logger's where a library speaks in sentences."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        METRICS.count_error(str(record.msg.get("msg")) if isinstance(record.msg, dict) else record.name)
 
 
 class _Mark:
@@ -91,6 +104,7 @@ class _Mark:
         return event
 
 
+@lru_cache(1000)
 def _is_secret(name: str) -> bool:
     return name not in _SAFE_NAMES and _SECRET_NAMES.search(name) is not None
 

@@ -106,7 +106,7 @@ def _start_over(folder: Path) -> None:
         # A database that outlives this run must not hold a signing key that nobody can open any more.
         environment |= {"MASTER_ENCRYPTION_KEY": new_master_key(), "JWT_SECRET": secrets.token_urlsafe(32)}
     sys.stdout.flush()
-    command = [sys.executable, sys.argv[0], *sys.argv[1:], "--prepared", str(folder)]
+    command = [sys.executable, sys.argv[0], *sys.argv[1:], "--skip-checks", "--prepared", str(folder)]
     os.execve(sys.executable, command, environment)  # noqa: S606  # ourselves
 
 
