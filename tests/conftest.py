@@ -1,16 +1,22 @@
 """What every test may use: a Redis of its own, users alice, bob and charlie."""
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
+from django.core.management.commands import flush
+from django.db import connections, transaction
 
 from accounts.models import User
-from connections import database
+from audit import append_only
+from connections import database, history
+from connections.budget import ledgers
 from desproject import private_redis
 
 
@@ -18,7 +24,7 @@ from desproject import private_redis
 def redis_server() -> Iterator[str]:
     """The URL of an empty Redis: the database that REDIS_URL names, else a private server on a unix socket."""
     if settings.CONFIG.redis_url:
-        yield from _named_database()
+        yield settings.REDIS_URL
         return
     socket: Path = settings.PRIVATE_REDIS_SOCKET
     server = subprocess.Popen(private_redis.command(socket, flushable=True), stdout=subprocess.DEVNULL)
@@ -28,16 +34,22 @@ def redis_server() -> Iterator[str]:
     server.wait(10)
 
 
-def _named_database() -> Iterator[str]:
+@pytest.fixture(scope="session", autouse=True)
+def _named_redis() -> Iterator[None]:
+    """The database that REDIS_URL names is emptied at the end. Before the first test, and not only before the first
+    that asks for it: others leave keys there in passing."""
+    if not settings.CONFIG.redis_url:
+        yield
+        return
     client = redis.Redis.from_url(settings.REDIS_URL)
     if client.dbsize():
         pytest.fail("the database that REDIS_URL names isn't empty, and tests would empty it: name another one")
-    yield settings.REDIS_URL
+    yield
     client.flushdb()
     client.close()
 
 
-def wait_for_redis(url: str, *, seconds: float = 10) -> None:
+def wait_for_redis(url: str, *, seconds: float = 30) -> None:
     """Returns when a server answers at ``url``; fails the test when none does in time."""
     client = redis.Redis.from_url(url)
     end = time.monotonic() + seconds
@@ -50,6 +62,29 @@ def wait_for_redis(url: str, *, seconds: float = 10) -> None:
             if time.monotonic() > end:
                 pytest.fail(f"no Redis answers at {url}")
             time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _whole_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test has no Redis, its process is the only one that sends to its exchange."""
+    monkeypatch.setattr(ledgers, "share_alone", lambda: 1.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_append_only_tables(django_db_setup: None) -> Iterator[None]:
+    """Tests that commit empty all tables when they end. Only then the triggers of the append-only ones are away."""
+    handle = flush.Command.handle
+
+    def without_triggers(command: flush.Command, **options: Any) -> None:
+        connection = connections[options["database"]]
+        with transaction.atomic(using=options["database"]):
+            append_only.remove(connection)
+            handle(command, **options)
+            append_only.install(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush.Command, "handle", without_triggers)
+        yield
 
 
 PASSWORD = "correct-horse-battery"
@@ -75,7 +110,31 @@ def charlie(db: None) -> User:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _database_threads(django_db_setup: None) -> Iterator[None]:
-    """The engine's database threads hold connections: they end before the test database does."""
+def _threads(django_db_setup: None) -> Iterator[None]:
+    """Threads of the process end before the test database does: some hold connections to it."""
     yield
+    history.shut_down()
     database.shut_down()
+
+
+_SERVICES = {"db", "transactional_db", "redis_server"}
+_MARKS = ("django_db", "services", "system", "browser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is slow and the same on any database is done on SQLite. With DES_SERVICES_ONLY set, leaves out what touches
+    neither database nor Redis: those tests have passed already when the check comes to the other database."""
+    if os.environ.get("DATABASE_URL"):
+        for item in items:
+            if item.get_closest_marker("any_database"):
+                item.add_marker(pytest.mark.skip(reason="the same on any database: done on SQLite"))
+    if not os.environ.get("DES_SERVICES_ONLY"):
+        return
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        touches = used & _SERVICES or any(item.get_closest_marker(name) for name in _MARKS)
+        (kept if touches else left_out).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)

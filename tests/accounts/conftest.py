@@ -1,21 +1,31 @@
 """Several callers at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
 import pytest
+import redis
 from django.db import connections
 
-from accounts import signing
+from accounts.stored_keys import stored_key
 
 AtOnce = Callable[..., list[Any]]
 
 
 @pytest.fixture(autouse=True)
-def _forget_the_signing_key() -> None:
-    signing.signing_key.cache_clear()
+def _forget_stored_keys() -> None:
+    stored_key.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _clean_redis(redis_server: str) -> Iterator[None]:
+    """Log-ins count their tries there."""
+    yield
+    client = redis.Redis.from_url(redis_server)
+    client.flushdb()
+    client.close()
 
 
 @pytest.fixture

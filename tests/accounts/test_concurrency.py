@@ -1,10 +1,13 @@
 """What must hold when several callers come at the same moment."""
 
+from functools import partial
+
 import pytest
 
-from accounts import services, signing, tokens
+from accounts import services, tokens
 from accounts.caller import Caller
 from accounts.models import Device, SystemConfig, User
+from accounts.stored_keys import stored_key
 from tests.accounts.conftest import AtOnce
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,7 +20,7 @@ def register(email: str = "dora@example.org") -> services.Session:
 
 
 def test_all_agree_on_one_signing_key(at_once: AtOnce) -> None:
-    keys = at_once(signing.signing_key.__wrapped__, 6)
+    keys = at_once(partial(stored_key.__wrapped__, "jwt_signing_key"), 6)
     assert len(set(keys)) == 1
     assert SystemConfig.objects.count() == 1
 

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # (the client lives in an environment of its own, where mypy doesn't look)
-"""ccxt 4.5 at work: `python ccxt_script.py trade|stream|book`, see sessions.py."""
+"""ccxt 4.5 at work, at Binance spot: `python ccxt_script.py trade|stream|book`, see sessions.py."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
 """The environments of the clients: one each, because their pins clash with the project's and with each other's.
 
-python-binance and binance-connector even own the same file, `binance/__init__.py`: in one environment whichever
-was installed last would decide what both of them are. `python -m tests.clients.environments` makes all three.
+python-binance and both connectors even own the same file, `binance/__init__.py`: in one environment whichever was
+installed last would decide what all of them are. `python -m tests.clients.environments` makes them.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CLIENTS = ("python_binance", "binance_connector", "ccxt")
+CLIENTS = ("python_binance", "binance_connector", "binance_futures_connector", "ccxt")
 HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("VENV_CLIENTS") or HERE.parents[1] / ".venv-clients").absolute()
 

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # (the client lives in an environment of its own, where mypy doesn't look)
-"""python-binance 1.0.37 at work: `python python_binance_script.py trade|stream|book`, see sessions.py."""
+"""python-binance 1.0.37 at work: `python_binance_script.py trade|stream|book|futures|futures_stream`, see sessions."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ from binance.ws.depthcache import DepthCacheManager
 
 SYMBOL = "BTCUSDT"
 TICK = Decimal("0.01")
+FUTURES_TICK = Decimal("0.1")
 UNKNOWN = 999_999
 WITHIN_S = 15
 # A socket that hears nothing looks this often whether it shall close: ten seconds by default.
@@ -125,6 +126,82 @@ def balances(account):
     return {row["asset"]: [row["free"], row["locked"]] for row in account["balances"]}
 
 
+def futures(where):
+    """Goes long and short, rests, is hit in part, stops, is refused, and reads everything back, at USD-M futures."""
+    alice, bob = (Client(*where["keys"][name], ping=False) for name in ("alice", "bob"))
+    top = alice.futures_orderbook_ticker(symbol=SYMBOL)
+    leverage = alice.futures_change_leverage(symbol=SYMBOL, leverage=10)
+    long = futures_market(alice, "BUY", "0.01", "long")
+    futures_limit(alice, "0.01", "50000", "resting")
+    futures_limit(alice, "0.02", str(Decimal(top["askPrice"]) - FUTURES_TICK), "partial")
+    futures_market(bob, "SELL", "0.005", "hit")
+    partial = alice.futures_get_order(symbol=SYMBOL, origClientOrderId="partial")
+    stop = alice.futures_create_order(
+        symbol=SYMBOL, side="SELL", type="STOP_MARKET", stopPrice="50000", quantity="0.01", clientAlgoId="stop"
+    )
+    refusals = {
+        "poor": refusal(futures_limit, alice, "50", "50000", "poor"),
+        "tiny": refusal(futures_limit, alice, "0.001", "50000", "tiny"),
+        "twin": refusal(futures_limit, alice, "0.01", "50000", "resting"),
+        "no_position": refusal(futures_market, alice, "BUY", "0.01", "no", reduceOnly="true"),
+        "leverage": refusal(alice.futures_change_leverage, symbol=SYMBOL, leverage=1000),
+        "margin_type": refusal(alice.futures_change_margin_type, symbol=SYMBOL, marginType="CROSSED"),
+        "unknown_order": refusal(alice.futures_get_order, symbol=SYMBOL, orderId=UNKNOWN),
+        "unknown_cancel": refusal(alice.futures_cancel_order, symbol=SYMBOL, orderId=UNKNOWN),
+        "forged": refusal(Client(alice.API_KEY, "wrong", ping=False).futures_account),
+    }
+    opened = [row["clientOrderId"] for row in alice.futures_get_open_orders(symbol=SYMBOL)]
+    cancelled = [
+        alice.futures_cancel_order(symbol=SYMBOL, origClientOrderId=name)["status"] for name in ("resting", "partial")
+    ]
+    futures_market(alice, "SELL", "0.035", "short")
+    (position,) = alice.futures_position_information(symbol=SYMBOL)
+    account = alice.futures_account()
+    return {
+        "symbols": [row["symbol"] for row in alice.futures_exchange_info()["symbols"]],
+        "market": {
+            "depth": len(alice.futures_order_book(symbol=SYMBOL, limit=20)["bids"]),
+            "klines": len(alice.futures_klines(symbol=SYMBOL, interval="1m", limit=10)),
+            "mark": alice.futures_mark_price(symbol=SYMBOL)["markPrice"],
+            "trades": len(alice.futures_recent_trades(symbol=SYMBOL, limit=5)),
+            "time": alice.futures_time()["serverTime"],
+            "commission": alice.futures_commission_rate(symbol=SYMBOL)["takerCommissionRate"],
+            "brackets": alice.futures_leverage_bracket(symbol=SYMBOL)[0]["brackets"][0]["initialLeverage"],
+        },
+        "top": [top["bidPrice"], top["askPrice"]],
+        "leverage": leverage["leverage"],
+        "long": long["executedQty"],
+        "partial": [partial["status"], partial["executedQty"]],
+        "stop": [stop["clientAlgoId"], stop["algoStatus"], stop["orderType"]],
+        "open": opened,
+        "cancelled": cancelled,
+        "orders": [[row["clientOrderId"], row["status"]] for row in alice.futures_get_all_orders(symbol=SYMBOL)],
+        "position": [position["positionAmt"], position["entryPrice"]],
+        "trades": [
+            [row["id"], row["realizedPnl"], row["maker"]] for row in alice.futures_account_trades(symbol=SYMBOL)
+        ],
+        "wallet": next(row["walletBalance"] for row in account["assets"] if row["asset"] == "USDT"),
+        "balance": next(row["balance"] for row in alice.futures_account_balance() if row["asset"] == "USDT"),
+        "income": sorted({row["incomeType"] for row in alice.futures_income_history(symbol=SYMBOL)}),
+        "refusals": refusals,
+        "listen_key": alice.futures_stream_get_listen_key(),
+    }
+
+
+def futures_market(client, side, quantity, client_id, **more):
+    return client.futures_create_order(
+        symbol=SYMBOL, side=side, type="MARKET", quantity=quantity, newClientOrderId=client_id,
+        newOrderRespType="RESULT", **more,
+    )  # fmt: skip
+
+
+def futures_limit(client, quantity, price, client_id):
+    return client.futures_create_order(
+        symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity=quantity, price=price,
+        newClientOrderId=client_id,
+    )  # fmt: skip
+
+
 def refusal(method, *args, **kwargs):
     try:
         method(*args, **kwargs)
@@ -186,6 +263,39 @@ async def _until(socket, is_last):
     return [*events, await asyncio.wait_for(socket.recv(), WITHIN_S)]
 
 
+async def futures_stream(where):
+    """Trades by REST while it listens to its own events and to public streams, each at its address."""
+    async with AsyncExitStack() as stack:
+        alice = await AsyncClient.create(*where["keys"]["alice"])
+        stack.push_async_callback(alice.close_connection)
+        sockets = BinanceSocketManager(alice)
+        user = await stack.enter_async_context(sockets.futures_user_socket())
+        public = {
+            "btcusdt@aggTrade": sockets.aggtrade_futures_socket(SYMBOL),
+            "btcusdt@bookTicker": sockets.symbol_ticker_futures_socket(SYMBOL),
+            "btcusdt@markPrice@1s": sockets.symbol_mark_price_socket(SYMBOL),
+            "btcusdt@depth@100ms": sockets.futures_multiplex_socket(["btcusdt@depth@100ms"], category="public"),
+            "btcusdt@kline_1m": sockets.futures_multiplex_socket(["btcusdt@kline_1m"]),
+            "btcusdt@miniTicker": sockets.futures_multiplex_socket(["btcusdt@miniTicker"]),
+        }
+        for socket in public.values():
+            socket.TIMEOUT = QUIET_S
+            await stack.enter_async_context(socket)
+        await alice.futures_create_order(
+            symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.01", newClientOrderId="long"
+        )
+        await alice.futures_create_order(
+            symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="50000",
+            newClientOrderId="resting",
+        )  # fmt: skip
+        await alice.futures_cancel_order(symbol=SYMBOL, origClientOrderId="resting")
+        events = []
+        while not events or events[-1].get("o", {}).get("X") != "CANCELED":
+            events.append(await asyncio.wait_for(user.recv(), WITHIN_S))
+        heard = {name: await asyncio.wait_for(socket.recv(), WITHIN_S) for name, socket in public.items()}
+        return {"events": events, "heard": {name: message["data"] for name, message in heard.items()}}
+
+
 async def book(where):
     """Keeps a local book of a moving market, and compares it with the exchange's own once that stands still."""
     client = await AsyncClient.create(*where["keys"]["alice"])
@@ -223,11 +333,12 @@ async def _standing_still(client):
 def main():
     where = json.load(sys.stdin)
     Client.API_URL = AsyncClient.API_URL = where["rest_url"] + "/api"
+    Client.FUTURES_URL = AsyncClient.FUTURES_URL = where["rest_url"] + "/fapi"
     Client.MARGIN_API_URL = AsyncClient.MARGIN_API_URL = where["rest_url"] + "/sapi"
     Client.WS_API_URL = AsyncClient.WS_API_URL = where["ws_api_url"]
-    BinanceSocketManager.STREAM_URL = where["stream_url"] + "/"
-    errand = {"trade": trade, "stream": stream, "book": book}[sys.argv[1]]
-    report = errand(where)
+    BinanceSocketManager.STREAM_URL = BinanceSocketManager.FSTREAM_URL = where["stream_url"] + "/"
+    errands = (trade, futures, stream, futures_stream, book)
+    report = next(errand for errand in errands if errand.__name__ == sys.argv[1])(where)
     if asyncio.iscoroutine(report):
         report = asyncio.run(report)
     sys.stdout.write(json.dumps(report) + "\n")

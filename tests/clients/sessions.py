@@ -13,6 +13,19 @@ from tests.clients.environments import HERE, python_of
 from tests.connections.simulator.server import STILL, Keys, RunningSimulator, running_simulator
 
 _WITHIN_S = 45
+# What each account begins with, and the settings by which a venue's market is listed.
+_FUNDS: dict[str, dict[str, Any]] = {
+    "binance_spot": {"USDT": "100000", "BTC": "10"},
+    "binance_usdm": {"USDT": "100000"},
+    "upbit": {"KRW": "10000000", "ETH": "10"},
+    "bithumb": {"KRW": "10000000", "ETH": "10"},
+}
+_MARKETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "binance_spot": {},
+    "binance_usdm": {"symbols": (), "perpetuals": ("BTCUSDT",)},
+    "upbit": {"symbols": (), "won_markets": ("KRW-ETH",)},
+    "bithumb": {"symbols": (), "won_markets": ("KRW-ETH",)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +42,40 @@ class Session:
         return order
 
 
-def run(client: str, errand: str, **settings: Any) -> Session:
-    """Runs one errand of a client's script to its end; fails the test when the script fails."""
-    return asyncio.run(_run(client, errand, settings))
+def run(
+    client: str, errand: str, *, exchange: str = "binance_spot", script: str = "", **settings: Any
+) -> Session:
+    """Runs one errand of a client's script (one named like the client) to its end; fails the test when it fails."""
+    return asyncio.run(_run(client, errand, exchange, script or client, _MARKETS[exchange] | settings))
 
 
-async def _run(client: str, errand: str, settings: dict[str, Any]) -> Session:
+async def _run(client: str, errand: str, exchange: str, script: str, settings: dict[str, Any]) -> Session:
     python = await asyncio.to_thread(python_of, client)
     async with running_simulator(**settings) as sim:
-        owners = {name: await sim.create_account(name, USDT="100000", BTC="10") for name in ("alice", "bob")}
+        owners = {
+            name: await sim.create_account(name, exchange=exchange, **_FUNDS[exchange]) for name in ("alice", "bob")
+        }
         process = await asyncio.create_subprocess_exec(
-            python, HERE / f"{client}_script.py", errand,
+            python, HERE / f"{script}_script.py", errand,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=2**24,
         )  # fmt: skip
         deadline = asyncio.get_running_loop().call_later(_WITHIN_S, process.kill)
         try:
-            report = await _converse(process, sim, owners)
+            report = await _converse(process, sim, {"exchange": exchange, **_directions(sim, owners)})
         finally:
             deadline.cancel()
         ledger = {name: await sim.ledger(keys) for name, keys in owners.items()}
         return Session(report, ledger, await sim.counters())
 
 
-async def _converse(process: asyncio.subprocess.Process, sim: RunningSimulator, owners: dict[str, Keys]) -> Any:
+async def _converse(
+    process: asyncio.subprocess.Process, sim: RunningSimulator, directions: dict[str, Any]
+) -> Any:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    process.stdin.write(json.dumps(_directions(sim, owners)).encode())
+    process.stdin.write(json.dumps(directions).encode())
     process.stdin.close()
     complaints = asyncio.create_task(process.stderr.read())
     last = ""

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests.clients import sessions
-from tests.clients.environments import CLIENTS
 from tests.clients.sessions import Session
 
 pytestmark = pytest.mark.clients
@@ -24,7 +23,7 @@ _REFUSED = {
 }
 
 
-@pytest.fixture(scope="module", params=CLIENTS)
+@pytest.fixture(scope="module", params=["python_binance", "binance_connector", "ccxt"])
 def client(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

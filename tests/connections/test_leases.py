@@ -185,3 +185,35 @@ async def test_an_error_while_leaving_ends_neither_the_keeper_nor_the_others(clo
     await worker.keeper.release_all()
     assert set(worker.lost) == KEYS - {"3"}
     assert not await run(Lease.objects.filter(owner__isnull=False).exists)
+
+
+async def test_what_one_lets_go_of_others_take_at_once() -> None:
+    """And not only when they renew theirs, which here is after 15 seconds."""
+    gained: list[str] = []
+
+    async def gain(lease: HeldLease) -> None:
+        gained.append(lease.key)
+
+    async def lose(key: str) -> None:
+        assert key in KEYS
+
+    async def tell() -> None:
+        second.look()
+
+    first = LeaseKeeper(
+        "shard", lambda: KEYS, run, on_gain=gain, on_loss=lose, on_given_back=tell, lease_seconds=60.0
+    )
+    second = LeaseKeeper("shard", lambda: KEYS, run, on_gain=gain, on_loss=lose, lease_seconds=60.0)
+    running = [asyncio.create_task(first.run())]
+    async with asyncio.timeout(10):
+        while first.held.keys() != KEYS:
+            await asyncio.sleep(0.01)
+        running.append(asyncio.create_task(second.run()))
+        while await run(living, "shard", SYSTEM_CLOCK.now()) < 2:
+            await asyncio.sleep(0.01)
+        first.draining.set()
+        while second.held.keys() != KEYS:
+            await asyncio.sleep(0.01)
+        second.draining.set()
+        await asyncio.gather(*running)
+    assert sorted(gained) == sorted([*KEYS, *KEYS])

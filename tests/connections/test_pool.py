@@ -2,8 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,15 +15,17 @@ from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from connections import database
-from connections.custody import seal_credentials
+from connections.custody import CredentialsUnreadable, seal_credentials
 from connections.exchanges.network import Network
 from connections.gateways import KeyRefused
 from connections.models import Connection
-from connections.pool import RECHECK_SECONDS, TRUST_SECONDS, GatewayPool, lent_gateway
+from connections.pool import RECHECK_SECONDS, TRUST_SECONDS, GatewayPool, Look, lent_gateway, look_at
 from connections.simulator.server import SimulatorServer
 from desproject.lib.clock import ManualClock
 from desproject.lib.errors import InvalidInput, NotFound
+from desproject.lib.features import GATEWAY_TRUST, Stage
 from tests.connections.conftest import BOB_KEY, KEY
+from tests.connections.streaming.conftest import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,7 +72,7 @@ async def closed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     async def close(self: object) -> None:
         gone.append(self)
 
-    monkeypatch.setattr("connections.exchanges.binance_spot.gateway.BinanceSpotGateway.aclose", close)
+    monkeypatch.setattr("connections.breaker._Guarded.aclose", close)
     return gone
 
 
@@ -100,6 +105,16 @@ async def test_another_tenants_connection_is_not_found(pool: GatewayPool, alice:
     with pytest.raises(NotFound):
         await pool.get(connection_id, bob.pk)
     assert len(pool) == 0
+
+
+async def test_another_tenants_connection_is_not_found_in_the_pool_either(
+    pool: GatewayPool, alice: User, bob: User
+) -> None:
+    connection_id = await database.run(bind, alice)
+    await pool.get(connection_id, alice.pk)
+
+    with pytest.raises(NotFound):
+        await pool.get(connection_id, bob.pk)
 
 
 async def test_an_idle_gateway_is_closed(
@@ -169,7 +184,8 @@ async def test_a_deleted_connections_gateway_is_closed(
 
 
 async def settled(pool: GatewayPool) -> None:
-    await asyncio.gather(*pool._looks.values())
+    assert pool._looking is not None
+    await pool._looking
 
 
 async def test_a_gateway_in_use_is_looked_at_beside_the_work(
@@ -186,15 +202,103 @@ async def test_a_gateway_in_use_is_looked_at_beside_the_work(
     assert await pool.get(connection_id, alice.pk) is not old
 
 
+@pytest.mark.parametrize("stage", ["off", "alpha"])
+async def test_without_trust_a_use_waits_for_its_own_look(
+    pool: GatewayPool, clock: ManualClock, alice: User, closed: list[object], settings: Any, stage: str
+) -> None:
+    settings.FEATURE_STAGES = {GATEWAY_TRUST.name: Stage.of(stage)}
+    connection_id = await database.run(bind, alice)
+    old = await pool.get(connection_id, alice.pk)
+    await database.run(change(alice, connection_id, credential_version=2))
+    clock.advance(RECHECK_SECONDS)
+
+    assert await pool.get(connection_id, alice.pk) is not old
+    assert closed == [old]
+    assert pool._looking is None
+
+
+async def test_trust_is_each_user_s_and_seen_with_the_next_look(
+    pool: GatewayPool, clock: ManualClock, alice: User, bob: User, settings: Any
+) -> None:
+    settings.FEATURE_STAGES = {GATEWAY_TRUST.name: Stage.of("alpha")}
+    hers, his = await database.run(bind, alice), await database.run(bind, bob)
+    await database.run(lambda: User.objects.filter(pk=bob.pk).update(is_alpha=True))
+    await pool.get(hers, alice.pk)
+    await pool.get(his, bob.pk)
+    clock.advance(RECHECK_SECONDS)
+    await pool.get(hers, alice.pk)
+    assert not pool._due
+    await pool.get(his, bob.pk)
+    assert list(pool._due) == [his]
+    await database.run(lambda: User.objects.filter(pk=bob.pk).update(is_alpha=False))
+    await settled(pool)
+
+    clock.advance(RECHECK_SECONDS)
+    await pool.get(his, bob.pk)
+    assert not pool._due
+
+
+async def test_where_nobody_uses_the_pool_idle_gateways_are_closed_too(
+    pool: GatewayPool, clock: ManualClock, alice: User, closed: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connections.pool.WATCH_SECONDS", 0.01)
+    gateway = await pool.get(await database.run(bind, alice), alice.pk)
+    clock.advance(1801)
+
+    await until(lambda: not len(pool), "the idle one is closed")
+    assert closed == [gateway]
+
+
+@pytest.mark.parametrize("changed", [{"is_deleted": True}, {"credential_version": 2}], ids=["deleted", "new key"])
+async def test_a_gateway_that_nobody_uses_is_closed_when_its_row_is_another(
+    pool: GatewayPool, clock: ManualClock, alice: User, closed: list[object], monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, Any],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("connections.pool.WATCH_SECONDS", 0.01)
+    gone, kept = await database.run(bind, alice), await database.run(bind, alice)
+    gateway = await pool.get(gone, alice.pk)
+    await pool.get(kept, alice.pk)
+    await database.run(change(alice, gone, **changed))
+
+    await until(lambda: len(pool) == 1, "the outdated one is closed")
+    assert closed == [gateway]
+    assert await database.run(accesses) == 2, "a look read a key"
+
+
+async def test_a_gateway_closed_while_its_row_was_looked_at_is_not_given_out(
+    pool: GatewayPool, clock: ManualClock, alice: User, closed: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection_id = await database.run(bind, alice)
+    old = await pool.get(connection_id, alice.pk)
+    clock.advance(TRUST_SECONDS)
+    looking, closed_meanwhile = threading.Event(), threading.Event()
+
+    def slow_look(owners: Mapping[UUID, UUID]) -> dict[UUID, Look]:
+        looking.set()
+        closed_meanwhile.wait(10)
+        return look_at(owners)
+
+    monkeypatch.setattr("connections.pool.look_at", slow_look)
+    use = asyncio.create_task(pool.get(connection_id, alice.pk))
+    await asyncio.to_thread(looking.wait, 10)
+    clock.advance(1801)
+    await pool.close_idle()
+    closed_meanwhile.set()
+
+    assert await use is not old
+    assert closed == [old]
+    assert len(pool) == 1
+
+
 async def test_many_uses_cause_one_look(pool: GatewayPool, clock: ManualClock, alice: User) -> None:
     connection_id = await database.run(bind, alice)
     await pool.get(connection_id, alice.pk)
     clock.advance(RECHECK_SECONDS)
     await asyncio.gather(*(pool.get(connection_id, alice.pk) for _ in range(20)))
-    assert len(pool._looks) == 1
+    assert len(pool._due) == 1
     await settled(pool)
 
-    assert not pool._looks
+    assert not pool._due
     assert pool.created == 1
 
 
@@ -265,3 +369,70 @@ async def test_a_lent_gateway_tests_a_key_without_storing_it(simulator: Simulato
         with pytest.raises(KeyRefused):
             await gateway.permissions()
     assert await database.run(accesses) == 0
+
+
+def take_from(column: str, source: UUID) -> Callable[[UUID], None]:
+    """Copies a column's ciphertext from another connection's row, as somebody with access to the database could."""
+
+    def copy(connection_id: UUID) -> None:
+        with everyone():
+            value = Connection.objects.values_list(column, flat=True).get(pk=source)
+            Connection.objects.filter(pk=connection_id).update(**{column: value})
+
+    return copy
+
+
+def other_column(connection_id: UUID) -> None:
+    with everyone():
+        rows = Connection.objects.filter(pk=connection_id)
+        rows.update(api_secret_sealed=rows.values_list("api_key_sealed", flat=True).get())
+
+
+def flip_a_byte(connection_id: UUID) -> None:
+    with everyone():
+        rows = Connection.objects.filter(pk=connection_id)
+        head, body = rows.values_list("api_secret_sealed", flat=True).get().split(":")
+        altered = bytearray(b64decode(body))
+        altered[-1] ^= 1
+        rows.update(api_secret_sealed=f"{head}:{b64encode(altered).decode()}")
+
+
+def unreadable() -> list[AuditLog]:
+    with everyone():
+        return list(AuditLog.objects.filter(event_type="api_key.unreadable"))
+
+
+@pytest.mark.parametrize("meddling", ["another row", "another tenant", "another column", "a byte"])
+async def test_a_ciphertext_that_was_meddled_with_opens_no_gateway_and_is_audited(
+    pool: GatewayPool, alice: User, bob: User, meddling: str
+) -> None:
+    connection_id = await database.run(bind, alice)
+    other = await database.run(bind, bob if meddling == "another tenant" else alice)
+    meddle = {"another column": other_column, "a byte": flip_a_byte}.get(
+        meddling, take_from("api_secret_sealed", other)
+    )
+    await database.run(meddle, connection_id)
+
+    with pytest.raises(CredentialsUnreadable):
+        await pool.get(connection_id, alice.pk)
+
+    (told,) = await database.run(unreadable)
+    assert (told.user_id, told.resource_id) == (alice.pk, str(connection_id))
+    assert told.details == {
+        "use": "gateway",
+        "reason": "the stored key can't be opened: ciphertext doesn't belong to connections.api_secret of this row",
+    }
+    assert not await database.run(accesses)
+
+
+async def test_an_unreadable_key_that_is_tried_again_and_again_is_audited_once(
+    pool: GatewayPool, alice: User
+) -> None:
+    connection_id = await database.run(bind, alice)
+    await database.run(flip_a_byte, connection_id)
+
+    for _ in range(3):
+        with pytest.raises(CredentialsUnreadable):
+            await pool.get(connection_id, alice.pk)
+
+    assert len(await database.run(unreadable)) == 1

@@ -195,3 +195,39 @@ def test_another_account_is_left_alone(connection: Connection) -> None:
     ledger["accounts"]["foreign"] = {**ledger["accounts"][KEY], "orders": [{}]}
     nobody = UUID(int=0)
     assert compare(ledger, {connection.pk: KEY}, [connection.user_id, nobody]) == []
+
+
+def test_won_exchanges_spell_markets_and_trades_their_own_way(alice: User) -> None:
+    with tenant_scope(alice.pk):
+        upbit: Connection = Connection.objects.create(
+            user=alice, name="upbit", exchange="upbit", mode="simulator", api_key_sealed="", api_secret_sealed="",
+            api_key_masked="…", key_version=1,
+        )  # fmt: skip
+        rows: dict[str, Any] = {"user": alice, "connection": upbit, "symbol": "BTC/KRW"}
+        Position.objects.create(**rows, quantity=Decimal("0.02"))
+        Trade.objects.create(
+            **rows, exchange_trade_id="00000000-0000-0001-0000-000000000007", side="buy", quantity=Decimal("0.02"),
+            price=Decimal(90_000_000), fee=Decimal(900), fee_asset="KRW", executed_at=MOMENT,
+        )  # fmt: skip
+    fill = {
+        "symbol": "KRW-BTC", "trade_id": 7, "price": "90000000", "quantity": "0.02", "commission": "900",
+        "commission_asset": "KRW",
+    }  # fmt: skip
+    ledger = {"accounts": {KEY: {"orders": [], "fills": [fill], "balances": {}, "received": {}, "accepted": {}}}}
+    assert _kinds(upbit, ledger) == []
+    fill["trade_id"] = 8
+    assert sorted(_kinds(upbit, ledger)) == ["fill_unknown_here", "fill_unknown_there"]
+
+
+def test_two_attempts_of_an_order_that_were_both_taken(connection: Connection) -> None:
+    with tenant_scope(connection.user_id):
+        order = Order.objects.get(client_order_id="b1")
+        OrderAttempt.objects.create(
+            user_id=connection.user_id, connection=connection, client_order_id="b1-2", number=2, order=order, shard=1,
+            epoch=1, send_deadline=MOMENT,
+        )  # fmt: skip
+    ledger = copy.deepcopy(LEDGER)
+    ledger["accounts"][KEY]["orders"].append(
+        {"client_order_id": "b1-2", "symbol": "BTCUSDT", "status": "EXPIRED", "executed": "0"}
+    )
+    assert _kinds(connection, ledger) == ["placed_twice"]

@@ -8,9 +8,12 @@ import pytest
 
 from desproject.postgresql.base import RenewingPool
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("DATABASE_URL", "").startswith("postgres"), reason="for PostgreSQL: DATABASE_URL isn't set"
-)
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(
+        not os.environ.get("DATABASE_URL", "").startswith("postgres"), reason="for PostgreSQL: DATABASE_URL isn't set"
+    ),
+]
 IDLE = 5
 LIMIT_SECONDS = 5.0
 

@@ -94,7 +94,9 @@ def test_no_limit_is_ever_exceeded(
     size, position, exposure = (
         tight.get(name, NO_LIMIT) for name in ("max_order_size", "max_position_size", "max_exposure")
     )
-    limits = Limits(size, position, exposure, None, most_open)
+    limits = Limits(
+        max_order_size=size, max_position_size=position, max_exposure=exposure, max_open_orders=most_open
+    )
     for kind, *what in happenings:
         if kind == "place":
             symbol, side, worth = what

@@ -11,7 +11,7 @@ from risk.policy import Limits
 from risk.rules import rules
 
 D = Decimal
-BUY = Intent("BTC/USDT", "BTC", "USDT", Side.BUY, OrderType.LIMIT, D("2"), D("50"))
+BUY = Intent("BTC/USDT", "BTC", "USDT", Side.BUY, OrderType.LIMIT, D("2"), D("50"), leverage=10)
 SELL = replace(BUY, side=Side.SELL)
 RICH = RiskState(available=D(10**9))
 
@@ -45,9 +45,22 @@ BOUNDS = [
     ("daily_loss", replace(RICH, realized_today=D("500")), Limits(max_daily_loss=D("50")), True),
     ("daily_loss", RICH, Limits(max_daily_loss=D(0)), True),
     ("daily_loss", replace(RICH, realized_today=D("-0.01")), Limits(max_daily_loss=D(0)), False),
+    ("drawdown", replace(RICH, drawdown_today=D("49.99")), Limits(max_drawdown=D("50")), True),
+    ("drawdown", replace(RICH, drawdown_today=D("50")), Limits(max_drawdown=D("50")), False),
+    ("drawdown", RICH, Limits(max_drawdown=D(0)), True),
+    ("drawdown", replace(RICH, drawdown_today=D("0.01")), Limits(max_drawdown=D(0)), False),
+    ("daily_trades", replace(RICH, trades_today=9), Limits(max_daily_trades=10), True),
+    ("daily_trades", replace(RICH, trades_today=10), Limits(max_daily_trades=10), False),
+    ("daily_trades", replace(RICH, trades_today=7, open_orders=3), Limits(max_daily_trades=10), False),
+    ("daily_trades", RICH, Limits(max_daily_trades=0), False),
+    ("symbols", RICH, Limits(symbols=["ETH/USDT", "BTC/USDT"]), True),
+    ("symbols", RICH, Limits(symbols=["ETH/USDT", "BTC/USDC"]), False),
+    ("symbols", RICH, Limits(symbols=[]), False),
     ("open_orders", replace(RICH, open_orders=3), Limits(max_open_orders=5), True),
     ("open_orders", replace(RICH, open_orders=4), Limits(max_open_orders=5), True),
     ("open_orders", replace(RICH, open_orders=5), Limits(max_open_orders=5), False),
+    ("leverage", RICH, Limits(max_leverage=10), True),
+    ("leverage", RICH, Limits(max_leverage=9), False),
     ("kill_switch", RICH, Limits(), True),
     ("kill_switch", replace(RICH, kill_switch="user kill switch: test"), Limits(), False),
 ]
@@ -103,6 +116,23 @@ def test_no_limit_allows_any_size() -> None:
             "today's loss is 51.25 USDT, the limit is 50 USDT",
         ),
         (replace(RICH, open_orders=5), Limits(max_open_orders=5), "5 orders are open, the limit is 5"),
+        (
+            replace(RICH, drawdown_today=D("51.25")),
+            Limits(max_drawdown=D(50)),
+            "today's result fell by 51.25 USDT from its highest, the limit is 50 USDT",
+        ),
+        (
+            replace(RICH, trades_today=2, open_orders=1),
+            Limits(max_daily_trades=3),
+            "3 trades today with open orders, the limit is 3",
+        ),
+        (RICH, Limits(max_leverage=5), "the leverage of BTC/USDT is 10, the limit is 5"),
+        (RICH, Limits(symbols=[]), "BTC/USDT isn't among the allowed symbols: none"),
+        (
+            RICH,
+            Limits(symbols=["F/X", "E/X", "D/X", "C/X", "B/X", "A/X"]),
+            "BTC/USDT isn't among the allowed symbols: A/X, B/X, C/X, D/X, E/X and 1 more",
+        ),
         (replace(RICH, kill_switch="user kill switch: drill"), Limits(), "user kill switch: drill"),
     ],
 )

@@ -1,16 +1,12 @@
 """Installations for the system tests: on the embedded default, or on what DATABASE_URL and REDIS_URL name."""
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-import redis
-from psycopg import sql
 
 from tests.system.installation import Installation
+from tests.system.services import own_services
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,32 +17,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(300))
 
 
-def _fresh_database(url: str) -> Iterator[str]:
-    name = f"des_system_{secrets.token_hex(4)}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield f"{url.rpartition('/')[0]}/{name}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _own_redis(url: str) -> Iterator[str]:
-    client = redis.Redis.from_url(url)
-    if client.dbsize():
-        pytest.fail("the database that REDIS_URL names isn't empty, and tests would empty it: name another one")
-    yield url
-    client.flushdb()
-    client.close()
-
-
 @pytest.fixture
 def services() -> Iterator[dict[str, str]]:
-    """Where the installation keeps its things: a database of its own and an empty Redis, or nothing (embedded)."""
-    makers = {"DATABASE_URL": _fresh_database, "REDIS_URL": _own_redis}
-    running = {name: make(os.environ[name]) for name, make in makers.items() if os.environ.get(name)}
-    yield {name: next(maker) for name, maker in running.items()}
-    for maker in running.values():
-        next(maker, None)
+    with own_services() as running:
+        yield running
 
 
 @pytest.fixture
@@ -66,6 +40,8 @@ def start_trading(installation: Installation) -> Callable[..., Installation]:
         installation.wait_until(
             lambda: installation.count("SELECT count(DISTINCT user_id) FROM trades") == 2, "both users traded"
         )
+        # On a busy machine they trade before the demo has come to write down where everything is.
+        installation.wait_until((installation.folder / "demo.json").exists, "the demo tells where everything is")
         return installation
 
     return start

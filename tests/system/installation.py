@@ -1,5 +1,6 @@
 """A whole DES under test: `manage.py demo` as a child process, looked at from outside as an operator would."""
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 
 from desproject.config import BASE_DIR
+from tests import behind_the_wall
 
 START_SECONDS = 90.0
 # A market in a hurry: what a test waits for happens soon.
@@ -133,7 +135,7 @@ class Installation:
         """Rows of its database; empty while there is none yet, or it can't be asked."""
         if url := self.services.get("DATABASE_URL"):
             try:
-                with psycopg.connect(url, connect_timeout=5) as connection:
+                with behind_the_wall.connect(url, connect_timeout=5) as connection:
                     return connection.execute(sql.encode()).fetchall()
             except psycopg.Error:
                 return []
@@ -147,6 +149,20 @@ class Installation:
             return []
         finally:
             embedded.close()
+
+    def change(self, sql: str) -> None:
+        """Writes into its database, as an operator would."""
+        if url := self.services.get("DATABASE_URL"):
+            with behind_the_wall.connect(url, connect_timeout=5) as connection:
+                connection.execute(sql.encode())
+            return
+        with contextlib.closing(sqlite3.connect(self.folder / "des.sqlite3", timeout=20)) as embedded, embedded:
+            embedded.execute(sql)
+
+    @property
+    def true(self) -> str:
+        """As its database spells it."""
+        return "true" if "DATABASE_URL" in self.services else "1"
 
     def count(self, sql: str) -> int:
         rows = self.query(sql)

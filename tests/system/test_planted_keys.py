@@ -1,4 +1,4 @@
-"""Keys and passwords planted by a user appear nowhere in plain: not in logs, answers, tasks, Redis or the database."""
+"""What users and operators keep secret appears nowhere in plain: not in logs, answers, tasks, Redis or the database."""
 
 import base64
 import contextlib
@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psycopg
 import pytest
 import redis
 from psycopg import sql
 
 from desproject.demo.exchange import Exchange
-from tests.system.installation import Installation
+from desproject.lib.clock import SYSTEM_CLOCK
+from desproject.lib.crypto import new_master_key
+from tests import behind_the_wall
+from tests.accounts.second_factor import app_code
+from tests.system.installation import QUICK, Installation
 
 StartTrading = Callable[..., Installation]
+# Given once, in the answer to who asked for them, and nowhere else.
+_HANDED_OUT = ("token", "refresh", "secret", "otpauth_uri", "qr_svg", "recovery_codes")
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -26,28 +31,50 @@ def _made_up(length: int = 64) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def _operators_secrets() -> dict[str, str]:
+    """Variables of the environment, by name."""
+    made_up = {name: _made_up() for name in ("JWT_SECRET", "SECRET_KEY")}
+    return {"MASTER_ENCRYPTION_KEY": new_master_key(), "MASTER_ENCRYPTION_KEY_V2": new_master_key(), **made_up}
+
+
 class _Charlie:
-    """A third user, whose every secret we know. Keeps all that the API answered."""
+    """A third user, whose every secret we know. Keeps all that the API answered, but what it handed out."""
 
     def __init__(self, installation: Installation, session: aiohttp.ClientSession) -> None:
         self.key, self.secret, self.wrong_secret = _made_up(), _made_up(), _made_up()
         self.password = f"planted {_made_up(20)}"
         self.answers: list[str] = []
+        self.handed_out: dict[str, str] = {}
         self._url = installation.note["url"]
         self._session = session
         self._token = ""
 
     @property
     def secrets(self) -> dict[str, str]:
-        return {"key": self.key, "secret": self.secret, "wrong secret": self.wrong_secret, "password": self.password}
+        chosen = {"key": self.key, "secret": self.secret, "wrong secret": self.wrong_secret, "password": self.password}
+        return chosen | self.handed_out
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         async with self._session.request(method, f"{self._url}{path}", json=body, headers=headers) as answer:
-            text = await answer.text()
-        self.answers.append(text)
-        told: dict[str, Any] = json.loads(text)
+            told: dict[str, Any] = json.loads(await answer.text())
+        self.answers.append(json.dumps({name: value for name, value in told.items() if name not in _HANDED_OUT}))
+        for name in told.keys() & {"token", "refresh", "secret"}:
+            self.handed_out[f"{name} {len(self.answers)}"] = told[name]
+        for code in told.get("recovery_codes", ()):
+            self.handed_out[f"recovery code {code[:4]}"] = code
         return told
+
+    async def guard(self) -> None:
+        """Switches the second factor on, logs in with a recovery code, refreshes, and tries a spent refresh token."""
+        enrolment = await self.call("POST", "/api/otp/enrol")
+        code = app_code(enrolment["secret"], SYSTEM_CLOCK.now())
+        codes = (await self.call("POST", "/api/otp/confirm", {"otp": code}))["recovery_codes"]
+        credentials = {"email": "charlie@example.org", "password": self.password, "otp": codes[0]}
+        session = await self.call("POST", "/api/login", credentials)
+        await self.call("POST", "/api/login", credentials)
+        for _ in range(2):
+            await self.call("POST", "/api/token/refresh", {"refresh": session["refresh"]})
 
     async def trade(self, installation: Installation) -> None:
         credentials = {"email": "charlie@example.org", "password": self.password}
@@ -95,7 +122,7 @@ def _redis_contents(url: str) -> Iterator[bytes]:
 
 def _postgresql_contents(url: str) -> Iterator[bytes]:
     """Every row of every table, as text."""
-    with psycopg.connect(url) as connection:
+    with behind_the_wall.connect(url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         for (table,) in tables:
             statement = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))
@@ -115,12 +142,14 @@ def _forms(secret: str) -> list[bytes]:
 
 
 async def test_planted_secrets_appear_nowhere(start_trading: StartTrading, tmp_path: Path) -> None:
-    installation = start_trading()
+    operators = _operators_secrets()
+    installation = start_trading(environment={**QUICK, **operators})
     redis_url = installation.services.get("REDIS_URL", f"unix://{installation.folder}/redis/redis.sock")
     seen: list[bytes] = []
     async with aiohttp.ClientSession() as session:
         charlie = _Charlie(installation, session)
         await charlie.trade(installation)
+        await charlie.guard()
     for more in range(5):
         seen += _redis_contents(redis_url)
         installation.wait_for_trades(1 + more)
@@ -134,7 +163,11 @@ async def test_planted_secrets_appear_nowhere(start_trading: StartTrading, tmp_p
     # The search does find what is there: the address in the database, the key's last characters in an answer.
     assert b"charlie@example.org" in everything
     assert f"{charlie.key[-4:]}".encode() in b"\n".join(answer.encode() for answer in charlie.answers)
-    found = {name for name, secret in charlie.secrets.items() for form in _forms(secret) if form in everything}
+    planted = charlie.secrets | operators
+    # Both versions are there in raw bytes too: 32 of them, base64 in the environment.
+    planted |= {f"{name} in hex": base64.b64decode(key).hex() for name, key in operators.items() if "MASTER" in name}
+    assert len(planted) > 20
+    found = {name for name, secret in planted.items() for form in _forms(secret) if form in everything}
     assert found == set()
 
 

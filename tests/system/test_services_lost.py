@@ -1,12 +1,8 @@
 """The database is restarted and Redis forgets everything while users trade: it recovers by itself."""
 
 import os
-import pwd
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +12,8 @@ import redis
 from desproject import private_redis
 from tests.conftest import wait_for_redis
 from tests.system.installation import QUICK, Installation
+from tests.system.postgresql import Cluster
 
-_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 on_services = pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="for PostgreSQL: DATABASE_URL isn't set")
 embedded = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="for the embedded default: DATABASE_URL is set")
 
@@ -58,50 +54,9 @@ def test_redis_is_emptied_again_and_again(own_redis: redis.Redis, installation: 
     installation.stop().assert_nothing_differs()
 
 
-class Cluster:
-    """A PostgreSQL of the test's own, run as an unprivileged user: the server refuses to be root."""
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="des-postgres-"))
-        self._user = "postgres" if os.getuid() == 0 else None
-        if self._user:
-            found = pwd.getpwnam(self._user)
-            os.chown(self._folder, found.pw_uid, found.pw_gid)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self._port = server.getsockname()[1]
-        self._run("initdb", "--auth=trust", "--username=des", "--no-sync")
-        self._control("start")
-        self._run_client("createdb", "--host=127.0.0.1", f"--port={self._port}", "--username=des", "des")
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://des@127.0.0.1:{self._port}/des"
-
-    def restart(self, mode: str) -> None:
-        self._control("restart", f"--mode={mode}")
-
-    def destroy(self) -> None:
-        self._control("stop", "--mode=immediate")
-        shutil.rmtree(self._folder)
-
-    def _control(self, action: str, *arguments: str) -> None:
-        options = f"-h 127.0.0.1 -p {self._port} -k {self._folder}"
-        self._run("pg_ctl", action, "--wait", f"--log={self._folder}/log", f"--options={options}", *arguments)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        self._run_client(program, f"--pgdata={self._folder}/data", *arguments)
-
-    def _run_client(self, program: str, *arguments: str) -> None:
-        # No pipe: the server would inherit it, and whoever reads it would wait for the server's end.
-        subprocess.run(
-            [str(_POSTGRES[-1] / program), *arguments], check=True, user=self._user, group=self._user, cwd=self._folder,
-            extra_groups=[] if self._user else None, stdout=subprocess.DEVNULL, timeout=60,
-        )  # fmt: skip
-
-
 @pytest.fixture
 def cluster(services: dict[str, str]) -> Iterator[Cluster]:
-    if not _POSTGRES:
+    if not Cluster.is_possible():
         pytest.fail("no PostgreSQL server is installed here, and this test restarts one of its own")
     cluster = Cluster()
     services["DATABASE_URL"] = cluster.url

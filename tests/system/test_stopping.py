@@ -69,7 +69,7 @@ def test_a_killed_supervisor_leaves_no_process(up: Installation) -> None:
 
 
 def test_what_dies_is_started_again(up: Installation, port: int) -> None:
-    (web,) = (pid for pid, command in up.processes().items() if "daphne" in command)
+    (web,) = (pid for pid, command in up.processes().items() if "web_server" in command)
     os.kill(web, signal.SIGKILL)
     up.wait_until(lambda: web not in up.processes() and _is_healthy(port), "the web process answers again")
 

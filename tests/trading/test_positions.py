@@ -207,3 +207,47 @@ def test_selling_at_the_mark_realises_what_was_unrealised(all_fills: list[AFill]
 def test_sides_from_the_database_are_plain_text(side: str, held: int) -> None:
     state = rebuild([fill(BUY, "1", "100"), Trade(side=side, quantity=Decimal(1), price=Decimal(100))], "BTC", "USDT")
     assert state.quantity == held
+
+
+# On margin.
+
+
+def on_margin(*fills: AFill) -> PositionState:
+    return rebuild(fills, "BTC", "USDT", on_margin=True)
+
+
+def test_a_short_position_earns_when_it_is_bought_back_cheaper() -> None:
+    short = on_margin(fill(SELL, "2", "100"))
+    closed = on_margin(fill(SELL, "2", "100"), fill(BUY, "2", "90"))
+
+    assert [short.quantity, short.average_price, short.realized_pnl] == [-2, 100, 0]
+    assert unrealized(short, Decimal(90)) == 20
+    assert [closed.quantity, closed.average_price, closed.realized_pnl] == [0, 0, 20]
+
+
+def test_what_goes_beyond_the_position_opens_the_other_side_at_the_fills_price() -> None:
+    state = on_margin(fill(BUY, "1", "100"), fill(BUY, "1", "110"), fill(SELL, "5", "120"))
+
+    assert [state.quantity, state.average_price, state.realized_pnl] == [-3, 120, 30]
+
+
+def test_on_margin_fees_never_touch_the_quantity() -> None:
+    state = on_margin(
+        fill(BUY, "1", "100", fee="0.5", fee_asset="USDT"), fill(SELL, "1", "100", fee="0.01", fee_asset="BNB")
+    )
+
+    assert [state.quantity, state.realized_pnl] == [0, Decimal("-0.5")]
+    assert state.other_fees == {"BNB": Decimal("0.01")}
+
+
+@given(st.lists(st.tuples(st.sampled_from([BUY, SELL]), st.integers(1, 9), st.integers(90, 110)), max_size=12))
+def test_on_margin_profit_and_what_is_on_paper_add_up_to_the_money_that_moved(
+    rows: list[tuple[Side, int, int]],
+) -> None:
+    state = on_margin(*(fill(side, str(quantity), str(price)) for side, quantity, price in rows))
+
+    signed = [(quantity if side == BUY else -quantity, price) for side, quantity, price in rows]
+    worth_now = sum(quantity * (100 - price) for quantity, price in signed)
+    total = state.realized_pnl + unrealized(state, Decimal(100))
+    assert state.quantity == sum(quantity for quantity, _ in signed)
+    assert abs(total - worth_now) < Decimal("1e-12")

@@ -20,4 +20,5 @@ def test_a_changed_schedule_is_put_right() -> None:
     install()
     Schedule.objects.update(minutes=50)
     install()
-    assert set(Schedule.objects.values_list("minutes", flat=True)) == {1}
+    minutes = dict(Schedule.objects.values_list("name", "minutes"))
+    assert minutes == {name: minutes for name, (_, minutes) in SCHEDULES.items()}

@@ -115,6 +115,29 @@ def test_limit_prices_are_rounded_in_favour_of_who_asks() -> None:
     assert rounded("1", "60000.011", Side.SELL) == (D("1"), D("60000.02"))
 
 
+WON = replace(
+    RULES,
+    price_step=D("0.01"),
+    price_bands=((D(1_000_000), D(1000)), (D(100_000), D(50)), (D(10), D("0.1")), (D(0), D("0.01"))),
+)
+
+
+@pytest.mark.parametrize(
+    ("price", "buys_at", "sells_at"),
+    [
+        ("89886543.21", "89886000", "89887000"),
+        ("999999", "999950", "1000000"),
+        ("100000", "100000", "100000"),
+        ("99.97", "99.9", "100"),
+        ("3.456", "3.45", "3.46"),
+    ],
+)
+def test_limit_prices_take_the_step_of_their_band(price: str, buys_at: str, sells_at: str) -> None:
+    many = D(100)
+    assert round_order(WON, Side.BUY, OrderType.LIMIT, many, D(price))[1] == D(buys_at)
+    assert round_order(WON, Side.SELL, OrderType.LIMIT, many, D(price))[1] == D(sells_at)
+
+
 def test_a_price_on_the_step_stays() -> None:
     assert rounded("1", "60000.01", Side.SELL) == (D("1"), D("60000.01"))
 

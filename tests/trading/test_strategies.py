@@ -1,9 +1,11 @@
 """The registry of strategies and their parameters."""
 
+import numpy as np
 import pytest
 
 from desproject.lib.errors import InvalidInput
 from trading.strategies import UnknownStrategy, params_schema, parse_params, strategies, strategy
+from trading.strategies.contract import Evaluation, Nonsense, require_sense
 
 
 def refused(slug: str, raw: object) -> dict[str, list[str]]:
@@ -67,3 +69,21 @@ def test_the_schema_tells_bounds_and_help() -> None:
     period = params_schema("rsi")["properties"]["period"]
     assert (period["minimum"], period["maximum"], period["default"]) == (2, 200, 14)
     assert period["description"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "no evaluation"), (Evaluation(np.ones(3, np.int8)), "shape"),
+        (Evaluation(np.ones(2)), "integers"),  # type: ignore[arg-type]
+        (Evaluation(np.array([0, 5], np.int8)), "neither"),
+        (Evaluation(np.array([0, 1], np.int8), {"rsi": np.array([1.0, np.nan])}), "rsi: not a finite number"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_sense_is_refused(answer: object, said: str) -> None:
+    with pytest.raises(Nonsense, match=said):
+        require_sense(answer, 2)
+
+
+def test_who_holds_may_have_seen_nothing_yet() -> None:
+    require_sense(Evaluation(np.array([0, 1], np.int8), {"rsi": np.array([np.nan, 20.0])}), 2)

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import connections
 from rest_framework.test import APIClient
 
-from accounts import signing, tokens
+from accounts import tokens
 from accounts.models import Device, User
+from accounts.stored_keys import stored_key
 from desproject.lib.clock import SYSTEM_CLOCK
 from tests.web.exchange import ThreadedExchange
 
@@ -25,8 +26,8 @@ def access_token(user: User) -> str:
 
 @pytest.fixture(autouse=True)
 def _clean_redis(redis_server: str) -> Iterator[None]:
-    """Log-ins count their tries in Redis; the signing key of another test's database is forgotten."""
-    signing.signing_key.cache_clear()
+    """Log-ins count their tries in Redis; the keys of another test's database are forgotten."""
+    stored_key.cache_clear()
     yield
     client = redis.Redis.from_url(redis_server)
     client.flushdb()
@@ -64,6 +65,13 @@ def as_alice(alice: User, logged_in: Client) -> APIClient:
 @pytest.fixture
 def as_bob(bob: User, logged_in: Client) -> APIClient:
     return logged_in(bob)
+
+
+@pytest.fixture
+def many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that ask more in a minute than people do."""
+    monkeypatch.setattr(settings.CONFIG, "rate_limit_requests", 10_000)
+    monkeypatch.setattr(settings.CONFIG, "rate_limit_global_requests", 10_000)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ ALICE_KEY = Credentials("alice-planted-key-5d1c77", "alice-planted-secret-90aa31
 ALICE_NEW_KEY = Credentials("alice-planted-newkey-8f02", "alice-planted-newsecret-44e")
 BOB_KEY = Credentials("bob-planted-key-77be01", "bob-planted-secret-12cc9f")
 WITHDRAWING_KEY = Credentials("withdraw-planted-key-3311", "withdraw-planted-secret-7744")
+RESTRICTED_KEY = Credentials("restricted-planted-key-9917", "restricted-planted-secret-2460")
 READ_ONLY_KEY = Credentials("reading-planted-key-6622", "reading-planted-secret-8855")
-PLANTED = (ALICE_KEY, ALICE_NEW_KEY, BOB_KEY, WITHDRAWING_KEY, READ_ONLY_KEY)
+PLANTED = (ALICE_KEY, ALICE_NEW_KEY, BOB_KEY, WITHDRAWING_KEY, READ_ONLY_KEY, RESTRICTED_KEY)
 
 
 def _account(key: Credentials, **permissions: bool) -> AccountSpec:
@@ -28,6 +29,7 @@ class ThreadedExchange:
         accounts = (
             _account(ALICE_KEY), _account(ALICE_NEW_KEY), _account(BOB_KEY),
             _account(WITHDRAWING_KEY, can_withdraw=True), _account(READ_ONLY_KEY, can_trade=False),
+            _account(RESTRICTED_KEY, ip_restricted=True),
         )
         self.server = SimulatorServer(Settings(symbols=("BTCUSDT",), accounts=accounts))
         self._loop = asyncio.new_event_loop()

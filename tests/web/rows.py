@@ -4,22 +4,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from accounts.models import User
+from accounts.models import Device, User
 from accounts.tenancy import tenant_scope
 from audit.record import record
 from connections.custody import seal_credentials
 from connections.gateways import Credentials
 from connections.models import Connection
-from risk.models import KillSwitch, RiskMetrics, RiskPolicy
+from desproject.lib.clock import SYSTEM_CLOCK
+from risk.models import KillSwitch, RiskEvent, RiskMetrics, RiskPolicy
 from trading.models import (
+    ArbitrageFire,
+    ArbitrageLeg,
     Balance,
     Command,
+    EquityPoint,
     Order,
     OrderAttempt,
     OrderEvent,
     Position,
+    Reconciliation,
     Reservation,
     Signal,
     StrategyInstance,
@@ -39,13 +44,17 @@ class Owned:
     signal: Signal
     order: Order
     trade: Trade
+    fire: ArbitrageFire
     policy: RiskPolicy
     switch: KillSwitch
+    event: RiskEvent
+    device: Device
 
     @property
     def ids(self) -> set[str]:
         rows = (
-            self.connection, self.instance, self.signal, self.order, self.trade, self.policy, self.switch, self.user
+            self.connection, self.instance, self.signal, self.order, self.trade, self.fire, self.policy, self.switch,
+            self.user, self.event, self.device,
         )
         return {str(row.pk) for row in rows}
 
@@ -95,13 +104,24 @@ def make_everything(user: User, credentials: Credentials) -> Owned:
         )
         order = make_order(connection, instance=instance, signal=signal, client_order_id=f"des-{user.pk.hex[:20]}")
         trade = _make_fill(user, connection, order)
+        fire = ArbitrageFire.objects.create(
+            user=user, instance=instance, signal=signal, symbol="BTC/USDT", quote_asset="USDT",
+            buy_connection=connection, sell_connection=connection, quantity=Decimal("0.5"), status="settled",
+            expected_buy_price=Decimal(50000), expected_sell_price=Decimal(50100), expected_profit=Decimal(5),
+        )
+        ArbitrageLeg.objects.create(user=user, fire=fire, order=order, role="buy")
         policy = RiskPolicy.objects.create(user=user, level="user", target_id=user.pk, max_order_size=Decimal(1000))
         RiskMetrics.objects.create(user=user, connection=connection, date=AT.date(), quote_asset="USDT")
         switch = KillSwitch.objects.create(
             user=user, level="connection", target_id=connection.pk, reason="a test", pressed_by=user
         )
+        event = RiskEvent.objects.create(
+            user=user, year=2026, number=user.pk.int % 10**9, type="R3.2", severity="medium",
+            description="a price much worse than expected", occurred_at=AT,
+        )
         record("connection.created", user_id=user.pk, resource_type="connection", resource_id=connection.pk)
-    return Owned(user, connection, instance, signal, order, trade, policy, switch)
+    device = Device.objects.create(user=user, name="phone", refresh_jti=uuid4(), last_used_at=SYSTEM_CLOCK.now())
+    return Owned(user, connection, instance, signal, order, trade, fire, policy, switch, event, device)
 
 
 def _make_fill(user: User, connection: Connection, order: Order) -> Trade:
@@ -120,6 +140,11 @@ def _make_fill(user: User, connection: Connection, order: Order) -> Trade:
     Balance.objects.create(
         user=user, connection=connection, asset="USDT", total=Decimal("1000.25"), locked=Decimal("60.5"), as_of=AT
     )
+    Reconciliation.objects.create(
+        user=user, connection=connection, cause="gap", at=AT, orders_checked=1,
+        differences=[{"kind": "balance", "subject": "USDT", "exchange": "1000.25", "here": "1000"}],
+    )
+    EquityPoint.objects.create(user=user, connection=connection, asset="USDT", at=AT, value=Decimal("5900.25"))
     return Trade.objects.create(  # type: ignore[no-any-return]
         user=user, connection=connection, order=order, exchange_trade_id=str(UUID(int=user.pk.int))[:30],
         symbol="BTC/USDT", side="buy", quantity=Decimal("0.1"), price=Decimal(49000), fee=Decimal("0.0001"),

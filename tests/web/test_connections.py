@@ -12,7 +12,14 @@ from audit.models import AuditLog
 from connections.custody import open_credentials, seal_credentials
 from connections.gateways import Credentials
 from connections.models import Connection
-from tests.web.exchange import ALICE_KEY, ALICE_NEW_KEY, READ_ONLY_KEY, WITHDRAWING_KEY, ThreadedExchange
+from tests.web.exchange import (
+    ALICE_KEY,
+    ALICE_NEW_KEY,
+    READ_ONLY_KEY,
+    RESTRICTED_KEY,
+    WITHDRAWING_KEY,
+    ThreadedExchange,
+)
 from trading.models import InstanceStatus, StrategyInstance
 
 
@@ -47,6 +54,21 @@ def test_a_working_key_is_stored_sealed_and_shown_masked(
     assert open_credentials(row) == ALICE_KEY
     with tenant_scope(alice.pk):
         assert AuditLog.objects.filter(event_type="connection.created", resource_id=str(row.pk)).exists()
+
+
+@pytest.mark.parametrize(("key", "hint"), [(ALICE_KEY, "Works from any address"), (RESTRICTED_KEY, "")])
+def test_a_key_that_works_from_any_address_is_taken_with_a_hint(
+    as_alice: APIClient, exchange: ThreadedExchange, key: Credentials, hint: str
+) -> None:
+    body = bind(as_alice, key).json()
+    assert body["permissions"]["ip_restricted"] is not bool(hint)
+    assert body["key_hint"].partition(":")[0] == hint
+    shown = as_alice.get(f"/api/connections/{body['id']}").json()
+    assert shown["key_hint"] == body["key_hint"]
+
+
+def test_nothing_is_said_of_a_key_that_was_never_tried() -> None:
+    assert Connection().key_hint == ""
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_ten_megabytes_are_too_many(as_alice: APIClient, anonymous: APIClient) -
 async def post_without_length(path: str, body: bytes) -> dict[str, Any]:
     headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
     communicator = HttpCommunicator(application, "POST", path, body, headers)
-    answer: dict[str, Any] = await communicator.get_response(timeout=10)
+    answer: dict[str, Any] = await communicator.get_response(timeout=30)
     await communicator.wait()
     return answer
 
@@ -98,6 +98,24 @@ def test_wrong_methods_are_refused(as_alice: APIClient) -> None:
 )
 def test_unknown_paths_are_not_found(as_alice: APIClient, path: str) -> None:
     assert error_of(as_alice.get(path), 404)["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_unknown_paths_are_not_found_by_whatever_method(method: str) -> None:
+    browser = Browser(enforce_csrf_checks=True)
+    assert error_of(getattr(browser, method)("/api/nothing"), 404)["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("path", ["orders", "logout", "risk/policy"])
+def test_what_there_is_only_the_schema_says(as_alice: APIClient, path: str) -> None:
+    assert error_of(as_alice.options(f"/api/{path}"), 405)["code"] == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("cursor", ["x", "é", "cD1hYmM=", "cD0yMDI2LTAxLTAxAA==", "bz0xJnA9MjAyNg=="])
+@pytest.mark.parametrize("path", ["orders", "risk/metrics"])
+def test_a_cursor_that_is_none_is_refused(as_alice: APIClient, path: str, cursor: str) -> None:
+    error = error_of(as_alice.get(f"/api/{path}?cursor={cursor}"), 400)
+    assert set(error["fields"]) == {"cursor"}
 
 
 def test_pages_for_people_stay_pages(client: Browser) -> None:

@@ -53,8 +53,14 @@ def test_liveness_asks_nothing(anonymous: APIClient, django_assert_num_queries: 
 
 def test_everything_there_is_ready(anonymous: APIClient, whole: None) -> None:
     assert ready(anonymous) == (
-        200, {"database": "ok", "cache": "ok", "engine": "ok", "streams": "ok", "tasks": "ok"}
+        200, {"database": "ok", "cache": "ok", "engine": "ok", "streams": "ok", "exchanges": "ok", "tasks": "ok"}
     )
+
+
+def test_feeds_that_are_polled_are_told_of_and_no_reason_to_stop(anonymous: APIClient, whole: None) -> None:
+    Process.objects.filter(kind="stream").update(figures={"feeds_polled": 2})
+    assert ready(anonymous)[0] == 200
+    assert ready(anonymous)[1]["streams"] == "ok (2 polled by REST, the stream can't be had)"
 
 
 def test_a_shard_without_an_engine_is_named(anonymous: APIClient, whole: None) -> None:

@@ -1,41 +1,41 @@
 """TEN-4: another tenant's id answers 404 on every route of the published schema, and leaves nothing changed.
 
-The routes come from the schema itself: a new one with a path parameter that this test can't fill fails it.
+The routes come from the schema itself, what each caller gets from the one table in ``verdicts``: a new route without a
+verdict fails here.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.apps import apps
-from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from accounts.models import User
-from accounts.tenancy import OutOfScope, ScopeError, TenantModel, everyone, tenant_scope
+from accounts.models import Role, User
+from accounts.tenancy import OutOfScope, ScopeError, TenantModel, tenant_scope
+from desproject.urls import api_urls
+from tests.web.callers import everything_stored, require
+from tests.web.conftest import Client
 from tests.web.exchange import ALICE_KEY, BOB_KEY, ThreadedExchange
+from tests.web.operations import OPERATIONS
 from tests.web.rows import Owned, make_connection, make_everything, make_instance
+from tests.web.verdicts import API
 from trading.models import Order
 
 # Whose id the path parameter of a resource is.
-RESOURCES = {"connections": "connection", "strategy-instances": "instance", "orders": "order"}
-OPEN_TO_ALL = {
-    ("post", "/api/register"), ("post", "/api/login"), ("post", "/api/token/refresh"),
-    ("get", "/api/health"), ("get", "/api/health/ready"),
+RESOURCES = {
+    "connections": "connection", "strategy-instances": "instance", "orders": "order", "devices": "device",
+    "users": "user", "risk": "event",
 }
+REFUSALS = {401: {"UNAUTHENTICATED", "TOKEN_INVALID"}, 403: {"FORBIDDEN"}, 404: {"NOT_FOUND"}}
+# Figures of the whole installation (tests/web/test_metrics.py), users (tests/web/test_roles.py).
+NOT_FOR_TRADERS = {"/api/metrics", "/api/metrics/latency", "/api/users"}
 
-
-def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
-    for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
-            yield method, path, operation
-
-
-OPERATIONS = list(operations())
 WITH_PARAMETERS = [(method, path) for method, path, _ in OPERATIONS if "{" in path]
-LISTS = [path for method, path, _ in OPERATIONS if method == "get" and "{" not in path]
+LISTS = [(path, operation) for method, path, operation in OPERATIONS if method == "get" and "{" not in path]
 
 
 @pytest.fixture
@@ -56,17 +56,47 @@ def fill(path: str, owned: Owned) -> str:
     return filled
 
 
-def everything_stored() -> dict[str, list[dict[str, Any]]]:
-    """All rows of our own tables but those that a request itself leaves behind."""
-    with everyone():
-        return {
-            model.__name__: [
-                {field.attname: getattr(row, field.attname) for field in model._meta.concrete_fields}
-                for row in model._default_manager.order_by("pk")
-            ]
-            for app in ("accounts", "audit", "connections", "risk", "trading")
-            for model in apps.get_app_config(app).get_models()
-        }
+def query(operation: dict[str, Any], owned: Owned) -> dict[str, str]:
+    """The operation's required query parameters: of those that name a row, one of the user's."""
+    known = {"connection": str(owned.connection.pk), "symbol": "BTC/USDT", "level": "connection"}
+    names = [row["name"] for row in operation.get("parameters", ()) if row["in"] == "query" and row.get("required")]
+    assert set(names) <= set(known), "tell this test how to fill the parameters"
+    return {name: known[name] for name in names}
+
+
+BODIES: dict[tuple[str, str], Callable[[Owned], dict[str, Any]]] = {
+    ("post", "/api/orders"): lambda owned: {
+        "connection": str(owned.connection.pk), "symbol": "BTC/USDT", "side": "buy", "type": "market", "quantity": "1",
+    },
+    ("post", "/api/strategy-instances"): lambda owned: {
+        "name": "x", "strategy": "rsi", "connection": str(owned.connection.pk), "symbol": "BTC/USDT",
+        "timeframe": "1m", "params": {}, "sizing": {"type": "quote_amount", "amount": "10"},
+    },
+    ("patch", "/api/orders/{id}"): lambda _: {"quantity": "7"},
+    ("patch", "/api/connections/{id}"): lambda _: {"name": "renamed"},
+    ("patch", "/api/strategy-instances/{id}"): lambda _: {"name": "renamed"},
+    ("post", "/api/kill-switch"): lambda owned: {"level": "strategy", "id": str(owned.instance.pk), "reason": "x"},
+    ("delete", "/api/kill-switch"): lambda owned: {
+        "level": "connection", "id": str(owned.connection.pk), "reason": "x",
+    },
+    ("put", "/api/risk/policy"): lambda owned: {
+        "level": "connection", "id": str(owned.connection.pk), "max_order_size": "1",
+    },
+    ("patch", "/api/risk/events/{id}"): lambda _: {"impact": "none"},
+}
+
+
+@pytest.fixture
+def clients(
+    alices: Owned, bob: User, charlie: User, logged_in: Client, anonymous: APIClient
+) -> dict[str, APIClient]:
+    """By the callers of a verdict. Charlie leads alice's team."""
+    User.objects.filter(pk=charlie.pk).update(role=Role.MANAGER)
+    User.objects.filter(pk=alices.user.pk).update(manager=charlie)
+    return {
+        "owner": logged_in(alices.user), "stranger": logged_in(bob), "manager": logged_in(charlie),
+        "nobody": anonymous,
+    }
 
 
 def test_the_schema_has_the_routes_that_matter() -> None:
@@ -76,30 +106,41 @@ def test_the_schema_has_the_routes_that_matter() -> None:
     assert len(WITH_PARAMETERS) >= 12
 
 
-@pytest.mark.parametrize(("method", "path"), WITH_PARAMETERS)
-def test_bob_gets_404_for_alices_ids_and_changes_nothing(
-    as_bob: APIClient, alices: Owned, exchange: ThreadedExchange, method: str, path: str
+def test_every_operation_has_a_verdict() -> None:
+    assert {(method, path) for method, path, _ in OPERATIONS} == set(API)
+
+
+def test_the_schema_names_every_route() -> None:
+    """But those that tell about the API itself, and the one that says of all other paths that there are none."""
+    paths = {re.sub("<uuid:id>", "{id}", f"/api/{each.pattern}") for each in api_urls}
+    unnamed = paths - {path for _, path, _ in OPERATIONS}
+    assert unnamed == {"/api/schema", "/api/docs", "/api/^(?P<rest>.*)$"}
+
+
+@pytest.mark.parametrize(("method", "path"), API)
+def test_each_caller_gets_what_the_table_says(
+    clients: dict[str, APIClient], alices: Owned, exchange: ThreadedExchange, method: str, path: str
 ) -> None:
-    before = everything_stored()
-    answer = getattr(as_bob, method)(fill(path, alices), {"name": "taken over"}, format="json")
-    assert answer.status_code == 404, answer.content
-    assert answer.json()["error"]["code"] == "NOT_FOUND"
-    assert everything_stored() == before
+    (operation,) = [found for verb, route, found in OPERATIONS if (verb, route) == (method, path)]
+    asked = urlencode(query(operation, alices))
+    filled = fill(path, alices) if "{" in path else path
+    body = BODIES[method, path](alices) if (method, path) in BODIES else {}
+
+    def send(client: APIClient) -> Any:
+        answer = getattr(client, method)(f"{filled}?{asked}" if asked else filled, body, format="json")
+        if answer.status_code in REFUSALS:
+            assert answer.json()["error"]["code"] in REFUSALS[answer.status_code]
+        return answer
+
+    require(API[method, path], alices, clients, send)
 
 
-@pytest.mark.parametrize(("method", "path"), WITH_PARAMETERS)
-def test_alice_herself_is_not_told_404(
-    as_alice: APIClient, alices: Owned, exchange: ThreadedExchange, method: str, path: str
+@pytest.mark.parametrize(("path", "operation"), LISTS)
+def test_no_list_shows_bob_anything_of_alice(
+    as_bob: APIClient, alices: Owned, bobs: Owned, exchange: ThreadedExchange, path: str, operation: dict[str, Any]
 ) -> None:
-    """Else the test above would pass on routes that never find anything."""
-    answer = getattr(as_alice, method)(fill(path, alices), {"name": "renamed"}, format="json")
-    assert answer.status_code in {200, 202, 204, 409}, answer.content
-
-
-@pytest.mark.parametrize("path", LISTS)
-def test_no_list_shows_bob_anything_of_alice(as_bob: APIClient, alices: Owned, bobs: Owned, path: str) -> None:
-    answer = as_bob.get(path)
-    assert answer.status_code in {200, 503}
+    answer = as_bob.get(path, query(operation, bobs))
+    assert answer.status_code in ({403} if path in NOT_FOR_TRADERS else {200, 503})
     text = answer.content.decode()
     leaked = [key for key in alices.ids if key in text]
     assert leaked == []
@@ -107,10 +148,19 @@ def test_no_list_shows_bob_anything_of_alice(as_bob: APIClient, alices: Owned, b
 
 
 @pytest.mark.parametrize("path", ["connections", "strategy-instances", "orders", "trades", "positions", "balances",
-                                  "signals", "audit-logs", "kill-switch", "risk/policy", "risk/metrics"])  # fmt: skip
+                                  "signals", "audit-logs", "kill-switch",
+                                  "devices", "risk/policy", "risk/metrics"])  # fmt: skip
 def test_lists_do_show_bob_his_own(as_bob: APIClient, bobs: Owned, path: str) -> None:
     text = as_bob.get(f"/api/{path}").content.decode()
     assert any(key in text for key in bobs.ids)
+
+
+def test_alices_ids_in_bobs_queries_find_nothing(as_bob: APIClient, alices: Owned, bobs: Owned) -> None:
+    named = [(path, query(operation, alices)) for path, operation in LISTS if query(operation, alices)]
+    assert "/api/candles" in dict(named)
+    for path, asked in named:
+        answer = as_bob.get(path, asked)
+        assert answer.status_code == 404, (path, answer.content)
 
 
 def _bodies(owned: Owned) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -145,6 +195,19 @@ def test_alices_connection_is_not_found_for_bobs_instance(as_bob: APIClient, ali
     assert everything_stored() == before
 
 
+def test_alices_connection_is_no_second_side_of_bobs_arbitrage(
+    as_bob: APIClient, alices: Owned, bobs: Owned
+) -> None:
+    before = everything_stored()
+    (body,) = [body for _, path, body in _bodies(bobs) if path == "/api/strategy-instances"]
+    pair = {**body, "strategy": "arbitrage", "connection_b": str(alices.connection.pk)}
+    assert as_bob.post("/api/strategy-instances", pair, format="json").status_code == 404
+    change = {"connection_b": str(alices.connection.pk)}
+    answer = as_bob.patch(f"/api/strategy-instances/{bobs.instance.pk}", change, format="json")
+    assert answer.status_code == 404
+    assert everything_stored() == before
+
+
 def test_filters_by_alices_ids_show_bob_nothing(as_bob: APIClient, alices: Owned) -> None:
     for query in (
         f"orders?connection={alices.connection.pk}", f"orders?strategy_instance={alices.instance.pk}",
@@ -154,21 +217,10 @@ def test_filters_by_alices_ids_show_bob_nothing(as_bob: APIClient, alices: Owned
         assert as_bob.get(f"/api/{query}").json()["results"] == [], query
 
 
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in OPERATIONS])
-def test_nobody_known_gets_nothing(anonymous: APIClient, alices: Owned, method: str, path: str) -> None:
-    if (method, path) in OPEN_TO_ALL:
-        return
-    before = everything_stored()
-    answer = getattr(anonymous, method)(fill(path, alices) if "{" in path else path, {}, format="json")
-    assert answer.status_code == 401, answer.content
-    assert answer.json()["error"]["code"] == "UNAUTHENTICATED"
-    assert everything_stored() == before
-
-
 def test_the_schema_says_who_is_let_in() -> None:
     """What the schema calls open is exactly the allow list."""
     said_open = {(method, path) for method, path, operation in OPERATIONS if {} in operation.get("security", [{}])}
-    assert said_open == OPEN_TO_ALL
+    assert said_open == {operation for operation, verdict in API.items() if verdict.nobody not in verdict.turned_away}
 
 
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]

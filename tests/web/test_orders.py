@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from accounts.tenancy import everyone, shard_of
+from accounts.tenancy import everyone, shard_of, tenant_scope
 from connections.models import Connection
 from desproject.lib import bus
 from tests.web.exchange import ALICE_KEY, BOB_KEY
 from tests.web.rows import make_connection, make_instance, make_order
+from trading import order_queue
 from trading.models import Command, Order
 
 
@@ -83,7 +85,18 @@ def test_the_engine_is_woken(
         ({"type": "market"}, "price"),
         ({"type": "stop"}, "type"),
         ({"side": "long"}, "side"),
-        ({"time_in_force": "day"}, "time_in_force"),
+        ({"time_in_force": "week"}, "time_in_force"),
+        ({"type": "post_only", "time_in_force": "ioc"}, "time_in_force"),
+        ({"time_in_force": "gtd"}, "expires_at"),
+        ({"time_in_force": "gtd", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"time_in_force": "gtd", "expires_at": "9999-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": "2099-01-01T00:00:00Z"}, "expires_at"),
+        ({"time_in_force": "gtd", "expires_at": "tomorrow"}, "expires_at"),
+        ({"time_in_force": "day", "timeout_seconds": 5}, "timeout_seconds"),
+        ({"time_in_force": "ioc", "timeout_seconds": 0}, "timeout_seconds"),
+        ({"timeout_seconds": -1}, "timeout_seconds"),
+        ({"timeout_seconds": 1e12}, "timeout_seconds"),
+        ({"timeout_seconds": "soon"}, "timeout_seconds"),
         ({"symbol": "BTCUSDT"}, "symbol"),
         ({"symbol": "btc/usdt"}, "symbol"),
         ({"symbol": "BTC/USDT; DROP TABLE orders"}, "symbol"),
@@ -104,6 +117,77 @@ def test_bad_values_are_named_and_nothing_is_kept(
     assert answer.json()["error"]["code"] == "INVALID"
     assert field in answer.json()["error"]["fields"], answer.content
     assert stored() == []
+
+
+STOP = {"type": "stop_loss", "side": "sell", "price": None, "stop_price": "49000"}
+TRAILING = {"type": "trailing_stop", "side": "sell", "price": None, "trail_rate": "0.01"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({**STOP, "stop_price": None}, "stop_price"),
+        ({**STOP, "stop_price": "0"}, "stop_price"),
+        ({**STOP, "stop_price": "NaN"}, "stop_price"),
+        ({**STOP, "price": "49000"}, "price"),
+        ({**STOP, "type": "stop_loss_limit"}, "price"),
+        ({**STOP, "time_in_force": "ioc"}, "time_in_force"),
+        ({**STOP, "timeout_seconds": 0}, "timeout_seconds"),
+        ({**STOP, "trail_rate": "0.01"}, "trail_rate"),
+        ({**STOP, "side": "buy", "reduce_only": True}, "reduce_only"),
+        ({**TRAILING, "trail_rate": None}, "trail_rate"),
+        ({**TRAILING, "trail_rate": "0.6"}, "trail_rate"),
+        ({**TRAILING, "trail_rate": "0.00001"}, "trail_rate"),
+        ({**TRAILING, "stop_price": "49000"}, "stop_price"),
+        ({**TRAILING, "oco_with": "the other"}, "oco_with"),
+        ({"type": "market", "price": None, "time_in_force": "day"}, "time_in_force"),
+        ({"reduce_only": True}, "reduce_only"),
+    ],
+)
+def test_bad_triggers_are_named_and_nothing_is_kept(
+    as_alice: APIClient, connection: Connection, change: dict[str, Any], field: str
+) -> None:
+    answer = place(as_alice, connection, **change)
+    assert answer.status_code == 400, answer.content
+    assert list(answer.json()["error"]["fields"]) == [field], answer.content
+    assert stored() == []
+
+
+def test_orders_that_wait_together_are_of_the_same_kind_of_thing(as_alice: APIClient, connection: Connection) -> None:
+    first = place(as_alice, connection, **STOP).json()
+    together = place(as_alice, connection, **TRAILING, oco_with=first["id"])
+    other_size = place(as_alice, connection, **TRAILING, oco_with=first["id"], quantity="0.02")
+    no_trigger = place(as_alice, connection, oco_with=first["id"], side="sell")
+    assert (together.status_code, together.json()["oco_group"]) == (202, first["id"])
+    for answer in (other_size, no_trigger):
+        assert (answer.status_code, list(answer.json()["error"]["fields"])) == (400, ["oco_with"])
+
+
+def test_another_users_order_is_nothing_to_wait_with(as_alice: APIClient, connection: Connection, bob: User) -> None:
+    theirs = make_order(make_connection(bob, BOB_KEY), type="stop_loss", status="waiting", stop_price="49000")
+    assert place(as_alice, connection, **STOP, oco_with=str(theirs.pk)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("order", "change", "status", "told"),
+    [
+        ({}, {}, 400, "INVALID"),
+        ({}, {"price": "NaN"}, 400, "INVALID"),
+        ({}, {"side": "sell"}, 400, "INVALID"),
+        ({}, {"stop_price": "49000"}, 400, "INVALID"),
+        ({"filled_quantity": "0.3", "status": "partially_filled"}, {"quantity": "0.3"}, 400, "INVALID"),
+        ({"status": "filled"}, {"price": "49000"}, 409, "ORDER_ENDED"),
+        ({"status": "cancelled"}, {"price": "49000"}, 409, "ORDER_ENDED"),
+        ({"type": "market", "price": None}, {"quantity": "2"}, 409, "ORDER_NEVER_RESTS"),
+    ],
+)
+def test_what_cant_be_replaced_is_told(
+    as_alice: APIClient, connection: Connection, order: dict[str, Any], change: dict[str, Any], status: int, told: str
+) -> None:
+    row = make_order(connection, **order)
+    answer = as_alice.patch(f"/api/orders/{row.pk}", change, format="json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, told), answer.content
+    assert len(stored()) == 1
 
 
 def test_whole_json_numbers_are_exact(as_alice: APIClient, connection: Connection) -> None:
@@ -210,3 +294,30 @@ def test_a_list_takes_the_same_queries_however_long(
         make_order(connection, instance=instance)
     with django_assert_max_num_queries(5):
         assert len(as_alice.get("/api/orders?limit=200").json()["results"]) == 30
+
+
+def test_past_the_queues_bound_orders_are_refused_each_user_for_herself(
+    as_alice: APIClient, logged_in: Any, connection: Connection, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings.CONFIG, "order_queue_size", 2)
+    first = place(as_alice, connection)
+    assert [first.status_code, place(as_alice, connection).status_code] == [202, 202]
+    refused = place(as_alice, connection)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "QUEUE_FULL")
+    assert refused["Retry-After"] == "1"
+    assert len(stored()) == 2
+    assert place(logged_in(bob), make_connection(bob, BOB_KEY)).status_code == 202
+    with everyone():
+        Order.objects.filter(pk=first.json()["id"]).update(status="pending")
+    assert place(as_alice, connection).status_code == 202
+
+
+def test_an_engine_takes_a_batch_exits_first(
+    alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings.CONFIG, "order_queue_batch", 2)
+    make_order(connection, status="new")
+    exit_ = make_order(connection, status="new", reduce_only=True)
+    sale = make_order(connection, status="new", side="sell")
+    with tenant_scope(alice.pk):
+        assert order_queue.next_batch() == ([exit_.pk, sale.pk], 1)

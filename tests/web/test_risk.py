@@ -1,5 +1,6 @@
 """Limits and kill switches over HTTP."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -7,13 +8,14 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from accounts.tenancy import everyone, shard_of
+from accounts.tenancy import everyone, shard_of, tenant_scope
 from audit.models import AuditLog
 from desproject.lib import bus
-from risk.models import KillSwitch, RiskPolicy
+from desproject.lib.clock import SYSTEM_CLOCK
+from risk.models import KillSwitch, RiskMetrics, RiskPolicy
 from tests.conftest import PASSWORD
 from tests.web.conftest import Client
-from tests.web.exchange import ALICE_KEY
+from tests.web.exchange import ALICE_KEY, BOB_KEY
 from tests.web.rows import make_connection, make_instance
 
 
@@ -116,7 +118,9 @@ def test_limits_are_set_and_shown(as_alice: APIClient, alice: User) -> None:
     shown = as_alice.get("/api/risk/policy").json()
     assert shown["effective"] == {
         "max_order_size": "1000.5", "max_position_size": None, "max_exposure": None, "max_daily_loss": None,
-        "max_open_orders": 5,
+        "max_open_orders": 5, "max_drawdown": None, "max_daily_trades": None, "max_orders_per_second": None,
+        "symbols": None, "max_leverage": None, "max_slippage": "0.001", "max_depth_share": "0.1",
+        "max_market_btc": "0.1",
     }
     assert {(row["level"], row["id"]) for row in shown["policies"]} == {
         ("user", str(alice.pk)), ("connection", str(connection.pk))
@@ -124,7 +128,7 @@ def test_limits_are_set_and_shown(as_alice: APIClient, alice: User) -> None:
 
 
 def test_setting_limits_again_replaces_them(as_alice: APIClient) -> None:
-    as_alice.put("/api/risk/policy", {"level": "user", "max_order_size": "10", "max_exposure": "9"}, format="json")
+    as_alice.put("/api/risk/policy", {"level": "user", "max_order_size": "10", "max_exposure": "90"}, format="json")
     as_alice.put("/api/risk/policy", {"level": "user", "max_order_size": "20"}, format="json")
     with everyone():
         row = RiskPolicy.objects.get()
@@ -139,10 +143,46 @@ def test_setting_limits_again_replaces_them(as_alice: APIClient) -> None:
         ({"max_order_size": 0.5}, "max_order_size"),
         ({"max_open_orders": -1}, "max_open_orders"),
         ({"max_open_orders": 10**12}, "max_open_orders"),
+        ({"max_orders_per_second": 0}, "max_orders_per_second"),
+        ({"symbols": ["BTC/USDT", "btc-usdt"]}, "symbols.1"),
+        ({"symbols": "BTC/USDT"}, "symbols"),
         ({"level": "connection"}, "id"),
+        ({"max_leverage": 0}, "max_leverage"),
+        ({"max_leverage": 1001}, "max_leverage"),
+        ({"max_slippage": "-0.001"}, "max_slippage"),
+        ({"max_slippage": "1.1"}, "max_slippage"),
+        ({"max_depth_share": "0"}, "max_depth_share"),
+        ({"max_market_btc": "NaN"}, "max_market_btc"),
+        ({"max_order_size": "10", "max_exposure": "9.99"}, "max_order_size"),
+        ({"max_position_size": "10", "max_exposure": "9.99"}, "max_position_size"),
     ],
 )
 def test_bad_limits_are_named(as_alice: APIClient, body: dict[str, Any], field: str) -> None:
     answer = as_alice.put("/api/risk/policy", {"level": "user", **body}, format="json")
     assert answer.status_code == 400
     assert field in answer.json()["error"]["fields"]
+
+
+def test_metrics_are_summed_over_a_users_connections(as_alice: APIClient, alice: User, bob: User) -> None:
+    today = SYSTEM_CLOCK.now().date()
+    spot, futures = (make_connection(alice, ALICE_KEY, name) for name in ("spot", "futures"))
+    others = make_connection(bob, BOB_KEY)
+    traded = ((spot, "USDT", "-1.5"), (futures, "USDT", "4"), (futures, "USDC", "2"), (others, "USDT", "9"))
+    for row, asset, pnl in traded:
+        with tenant_scope(row.user_id):
+            RiskMetrics.objects.create(
+                user_id=row.user_id, connection=row, date=today, quote_asset=asset, trade_count=2,
+                realized_pnl=Decimal(pnl), loss=max(-Decimal(pnl), Decimal(0)),
+            )
+    told = as_alice.get("/api/risk/metrics/summed?days=1").json()
+    assert told == [
+        {
+            "date": str(today), "quote_asset": "USDC", "connections": 1, "trade_count": 2, "realized_pnl": "2",
+            "loss": "0",
+        },
+        {
+            "date": str(today), "quote_asset": "USDT", "connections": 2, "trade_count": 4, "realized_pnl": "2.5",
+            "loss": "1.5",
+        },
+    ]
+    assert "days" in as_alice.get("/api/risk/metrics/summed?days=0").json()["error"]["fields"]

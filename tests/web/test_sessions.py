@@ -12,8 +12,10 @@ from rest_framework.test import APIClient
 
 from accounts.models import Device, LoginAttempt, SystemConfig, User
 from accounts.signing import signing_key
+from accounts.stored_keys import stored_key
 from accounts.tenancy import everyone
 from audit.models import AuditLog
+from desproject.lib.features import GATEWAY_TRUST, Stage
 from tests.conftest import PASSWORD
 from tests.web.conftest import Client
 
@@ -123,7 +125,7 @@ def test_users_who_were_shut_out_cannot_log_in(anonymous: APIClient, alice: User
 
 def test_too_many_tries_are_stopped_and_told_for_how_long(anonymous: APIClient, alice: User) -> None:
     # The window is fixed to the clock: a second one may begin in between.
-    answers = (log_in(anonymous, password="wrong-wrong-wrong") for _ in range(41))
+    answers = (log_in(anonymous) for _ in range(41))
     stopped = next(answer for answer in answers if answer.status_code == 429)
     error = stopped.json()["error"]
     assert error["code"] == "RATE_LIMITED"
@@ -268,6 +270,13 @@ def test_a_password_is_not_changed_without_need(as_alice: APIClient, current: st
     assert as_alice.get("/api/me").status_code == 200
 
 
+def test_me_tells_which_features_the_caller_has(as_alice: APIClient, alice: User, settings: Any) -> None:
+    settings.FEATURE_STAGES = {GATEWAY_TRUST.name: Stage.of("alpha")}
+    assert as_alice.get("/api/me").json()["features"] == []
+    User.objects.filter(pk=alice.pk).update(is_alpha=True)
+    assert as_alice.get("/api/me").json()["features"] == ["GATEWAY_TRUST"]
+
+
 def test_me_counts_in_one_query(anonymous: APIClient, alice: User, django_assert_num_queries: Any) -> None:
     as_alice = bearer(anonymous, log_in(anonymous).json()["token"])
     with django_assert_num_queries(2):  # the token's device and user, and the counts
@@ -277,7 +286,7 @@ def test_me_counts_in_one_query(anonymous: APIClient, alice: User, django_assert
 
 def test_the_signing_key_is_made_once_and_stored_sealed(db: None) -> None:
     key = signing_key()
-    signing_key.cache_clear()
+    stored_key.cache_clear()
     assert signing_key() == key
     stored = SystemConfig.objects.get(key="jwt_signing_key").value
     assert stored.startswith("ENC[v1]:")
@@ -288,4 +297,4 @@ def test_jwt_secret_wins(settings: Any, db: None) -> None:
     settings.CONFIG = settings.CONFIG.model_copy(update={"jwt_secret": "a-secret-from-the-environment-32"})
     assert signing_key() == "a-secret-from-the-environment-32"
     assert not SystemConfig.objects.exists()
-    signing_key.cache_clear()
+    stored_key.cache_clear()

@@ -34,7 +34,7 @@ def test_an_unknown_venue_is_refused_by_field() -> None:
 def test_it_says_what_it_is_and_can(found: Venue) -> None:
     assert found.title
     assert "live" in found.modes
-    assert {"1m", "1h", "1d"} <= set(found.timeframes)
+    assert {"1m", "1h"} <= set(found.timeframes)
     assert found.capabilities.streams_per_market_socket > 0
 
 

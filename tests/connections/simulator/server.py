@@ -74,10 +74,12 @@ class RunningSimulator:
             assert response.status == 200, await response.text()
             return await response.json()
 
-    async def create_account(self, name: str, *, permissions: dict[str, bool] | None = None, **balances: str) -> Keys:
+    async def create_account(
+        self, name: str, *, permissions: dict[str, bool] | None = None, exchange: str = "binance_spot", **balances: str
+    ) -> Keys:
         """An account called `name` that owns the given amounts."""
         keys = Keys(f"{name}-api-key-0000", f"{name}-secret")
-        body = {"api_key": keys.api_key, "api_secret": keys.api_secret, "balances": balances}
+        body = {"api_key": keys.api_key, "api_secret": keys.api_secret, "balances": balances, "exchange": exchange}
         await self.control("POST", "/accounts", {**body, "permissions": permissions or {}})
         return keys
 

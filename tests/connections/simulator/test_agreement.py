@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from connections.simulator.binance_spot.limits import Budgets
+from connections.simulator.binance.limits import Budgets
 from tests.connections.simulator.server import Keys, RunningSimulator, running_simulator
 
 OWNERS = 4

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connections.simulator.binance_spot.limits import Budgets
+from connections.simulator.binance.limits import Budgets
 from tests.connections.simulator.server import Keys, RunningSimulator, hmac_sha256, running_simulator
 
 ORDER = "/api/v3/order"

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connections.simulator.accounts import Account
-from connections.simulator.binance_spot.errors import ApiError
-from connections.simulator.binance_spot.params import Params, parse_pairs
-from connections.simulator.binance_spot.signing import check_signature, check_time, rest_payload, ws_payload
+from connections.simulator.binance.errors import ApiError
+from connections.simulator.binance.params import Params, parse_pairs
+from connections.simulator.binance.signing import check_signature, check_time, rest_payload, ws_payload
 
 # The exchange's published example.
 SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"  # not a secret

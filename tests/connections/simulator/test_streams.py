@@ -107,7 +107,7 @@ async def test_trades_have_rising_ids_and_make_the_candles(sim: RunningSimulator
         trades: list[Any] = []
         bars: list[Any] = []
         runs: list[Any] = []
-        while not bars or bars[-1]["L"] < trades[-1]["t"]:
+        while not bars or not trades or bars[-1]["L"] < trades[-1]["t"]:
             message = await socket.receive_json(timeout=TIMEOUT)
             kind = {"trade": trades, "aggTrade": runs}.get(message["data"]["e"], bars)
             kind.append(message["data"].get("k", message["data"]))
@@ -221,3 +221,23 @@ async def test_closed_sockets_are_forgotten(sim: RunningSimulator) -> None:
     async with asyncio.timeout(TIMEOUT):
         while (await sim.counters())["sockets"]["market"]:
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/stream?streams=btcusdt@trade", "/ws-api/v3"])
+async def test_a_socket_of_the_spot_market_ends_of_age_and_says_so_before(path: str) -> None:
+    async with running_simulator(socket_life_s=2.0) as sim, sim.session.ws_connect(sim.stream_url + path) as socket:
+        told = await socket.receive_json(timeout=10)
+        closed = await socket.receive(timeout=10)
+
+    assert told.get("event", told)["e"] == "serverShutdown"
+    assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+
+
+async def test_a_socket_of_the_futures_ends_of_age_without_a_word() -> None:
+    async with (
+        running_simulator(symbols=(), perpetuals=("BTCUSDT",), socket_life_s=1.0) as sim,
+        sim.session.ws_connect(f"{sim.stream_url}/public/ws") as socket,
+    ):
+        closed = await socket.receive(timeout=10)
+
+    assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1008)

@@ -1,5 +1,6 @@
 """The random market: reproducible, never crossed, and lively enough to trade on."""
 
+from decimal import Decimal
 from itertools import islice
 
 import pytest
@@ -9,7 +10,7 @@ from connections.simulator.exchange import Exchange, Ticket
 from connections.simulator.instruments import DEFAULT_SYMBOLS, INSTRUMENTS
 from connections.simulator.matching import OrderStatus, OrderType, Side
 from connections.simulator.tape import Tape
-from connections.simulator.walk import RandomWalk
+from connections.simulator.walk import STEP_S, RandomWalk, Storm
 
 START = 1_800_000_000_000
 
@@ -79,3 +80,46 @@ def test_a_resting_order_fills_when_the_market_comes_to_it() -> None:
     played.play(2000)
     assert order.status is OrderStatus.FILLED
     assert all(fill.is_maker and fill.price == best[0] for fill in alice.fills)
+
+
+def test_a_storm_moves_the_price_as_told_in_many_steps_and_a_wide_market_and_then_it_is_over() -> None:
+    walk = RandomWalk(INSTRUMENTS["BTCUSDT"], seed=5)
+    exchange = Exchange(lambda: START)
+    exchange.list_market(INSTRUMENTS["BTCUSDT"], Tape.blank("BTCUSDT", walk.first_price, START))
+    steps = walk.steps()
+
+    def play(count: int) -> float:
+        """How long that took; the book is as after the last of them."""
+        played = list(islice(steps, count))
+        for step in played:
+            for action in step.actions:
+                action.apply(exchange, "BTCUSDT")
+        return sum(step.delay for step in played)
+
+    def spread() -> Decimal:
+        bid, ask = (exchange.markets["BTCUSDT"].book.best(side) for side in (Side.BUY, Side.SELL))
+        assert bid is not None
+        assert ask is not None
+        return ask[0] - bid[0]
+
+    play(50)
+    calm, before = spread(), exchange.markets["BTCUSDT"].book.best(Side.BUY)
+    storm = Storm(move=-0.2, seconds=6, rate=50, spread=20)
+    walk.begin(storm)
+    assert play(storm.steps) == pytest.approx(6)
+    after = exchange.markets["BTCUSDT"].book.best(Side.BUY)
+    assert before is not None
+    assert after is not None
+    assert after[0] / before[0] == pytest.approx(Decimal("0.8"), abs=Decimal("0.02"))
+    assert spread() >= 15 * calm
+    assert play(10) == pytest.approx(10 * STEP_S)
+    assert spread() <= 2 * calm
+
+
+def test_a_storm_that_is_called_off_leaves_the_price_where_it_would_have_ended() -> None:
+    walk = RandomWalk(INSTRUMENTS["BTCUSDT"], seed=5)
+    before = walk._middle
+    walk.begin(Storm(move=-0.2, seconds=60))
+    walk.calm()
+    assert walk._middle == pytest.approx(0.8 * before)
+    assert next(walk.steps()).delay == STEP_S

@@ -20,7 +20,7 @@ from connections.prices import fetch_prices
 from connections.simulator.faults import SocketKind
 from connections.simulator.server import SimulatorServer
 from connections.streaming import host as host_module
-from connections.streaming import user as user_module
+from connections.streaming import user_socket as user_module
 from connections.streaming.host import StreamHost
 from desproject.lib.bus import Wake, wake
 from tests.connections.conftest import BOB_KEY, KEY

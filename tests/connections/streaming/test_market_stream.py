@@ -183,6 +183,19 @@ async def test_a_swallowed_delta_is_noticed_told_and_repaired(
     assert figures["cuts"] == 0
 
 
+async def test_a_book_in_doubt_is_given_up_at_once_and_read_anew(
+    running: Running, simulator: SimulatorServer, figures: Counter[str]
+) -> None:
+    running.stream.want({"BTC/USDT": set()})
+    await until(lambda: running.valid("BTC/USDT"), "a valid book")
+    before = figures["book_snapshots"]
+    running.stream.read_anew("BTC/USDT")
+    assert not running.valid("BTC/USDT")
+    await until(lambda: any("in doubt" in event.reason for event in running.reader.of(BookState)), "the news of it")
+    await until(lambda: running.valid("BTC/USDT"), "a valid book again")
+    assert figures["book_snapshots"] == before + 1
+
+
 class TestSilence:
     @pytest.fixture
     def timing(self) -> Timing:
@@ -226,6 +239,7 @@ async def test_an_exchange_that_is_away_is_tried_for_ever(
     await until(lambda: running.reader.of(Quote), "quotes")
     await simulator.stop()
     await until(lambda: figures["connect_failures"] >= 12, "twelve tries")
+    assert figures["reconnect_alerts"] == 1
     simulator.settings.port = simulator._port
     await simulator.start()
 

@@ -18,7 +18,7 @@ from connections.gateways import Credentials
 from connections.simulator.control import KeySpec
 from connections.simulator.faults import SocketKind
 from connections.simulator.server import SimulatorServer
-from connections.streaming import user as user_module
+from connections.streaming import user_socket as user_module
 from connections.streaming.kept_socket import Timing
 from connections.streaming.user import UserStream
 from connections.streaming.user_accounts import AccountKey
@@ -70,11 +70,11 @@ async def running(
     timing: Timing,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Running]:
-    async def known_key(_: UserStream, account: user_module.Account) -> Credentials:
+    async def known_key(_: user_module.UserSocket, account: user_module.Account) -> Credentials:
         return KEYS[account.key.connection_id]
 
     # The database's part is tested in test_host.py.
-    monkeypatch.setattr(UserStream, "credentials", known_key)
+    monkeypatch.setattr(user_module.UserSocket, "credentials", known_key)
     monkeypatch.setattr(user_module, "BEAT_SECONDS", 0.1)
     publisher = UserPublisher(bus_client, figures, SYSTEM_CLOCK)
     stream = UserStream(
@@ -217,8 +217,10 @@ async def test_a_refused_key_is_told_and_hurts_no_other(
     await until(lambda: running.ups(BOB) == [False, True], "bob up once his key works")
 
 
-async def test_a_skewed_clock_is_corrected_before_the_next_try(running: Running, simulator: SimulatorServer) -> None:
-    await running.stream.public.now_ms()
+async def test_a_skewed_clock_is_corrected_before_the_next_try(
+    running: Running, simulator: SimulatorServer, network: Network
+) -> None:
+    await venue("binance_spot").public("simulator", network).now_ms()
     strike(simulator, "clock_skew", milliseconds=-60_000)
     running.stream.want([ALICE])
 

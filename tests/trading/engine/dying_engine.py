@@ -23,6 +23,7 @@ from accounts.models import User  # noqa: E402  # models can be imported only no
 from accounts.tenancy import everyone, tenant_scope  # noqa: E402
 from connections import database  # noqa: E402
 from connections.events import MarketBatch, Quote, encode, feed_stream  # noqa: E402
+from connections.gateways import OrderType  # noqa: E402
 from connections.models import Connection  # noqa: E402
 from connections.simulator.control import TOKEN_HEADER  # noqa: E402
 from desproject.lib import bus  # noqa: E402
@@ -33,6 +34,7 @@ from trading.engine import failpoints  # noqa: E402
 from trading.engine.engine import Engine  # noqa: E402
 from trading.models import Balance, Order, Reservation  # noqa: E402
 from trading.order_states import TERMINAL, OrderStatus  # noqa: E402
+from trading.services import cancel_order  # noqa: E402
 
 KEYS = Keys("alice-api-key-0000", "alice-secret")
 _SECONDS = 20.0
@@ -72,10 +74,31 @@ async def _place(point: str) -> None:
     user = await database.run(User.objects.create_user, "alice@example.org", "correct-horse-battery")
     connection = await database.run(_bind, user, KEYS)
     await _until(_is_known)
+    resting = await _resting(user, connection) if point.endswith("cancel") else None
     os.environ["DES_FAILPOINT"] = f"{point}:kill"
     failpoints._ARMED = failpoints._armed()
-    await database.run(_order, user, connection, {})
+    if resting is None:
+        await database.run(_order, user, connection, {})
+    else:
+        await database.run(_cancel, resting)
     await asyncio.sleep(_SECONDS)
+
+
+async def _resting(user: User, connection: Connection) -> Order:
+    price = Decimal(os.environ["TEST_BID"]) - 500
+    order = await database.run(_order, user, connection, {"type": OrderType.LIMIT, "price": price})
+    await _until(_rests)
+    return order
+
+
+def _rests() -> bool:
+    with everyone():
+        return bool(Order.objects.filter(status=OrderStatus.SUBMITTED).exists())
+
+
+def _cancel(order: Order) -> None:
+    with tenant_scope(order.user_id):
+        cancel_order(user=order.user, order=order)
 
 
 async def _recover() -> None:

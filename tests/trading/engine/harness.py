@@ -62,7 +62,7 @@ class Bench:
         await bus.append(self._redis, feed_stream(FEED), encode(batch), keep=1000)
 
     async def quote(self, bid: str, ask: str) -> None:
-        size = Decimal(1)
+        size = Decimal(100)
         await self.tell(Quote(SYMBOL, time.time_ns(), Decimal(bid), size, Decimal(ask), size))
 
     async def quote_of_the_simulator(self) -> tuple[Decimal, Decimal]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from accounts.models import User
 from accounts.tenancy import everyone, shard_of, tenant_scope
@@ -127,6 +127,15 @@ def test_a_kill_switch_of_another_user_stops_nothing(alice: User, bob: User) -> 
     assert write_group([signal_set(alice, instance, "a", intent=True)]) == {}
 
 
+def test_the_whole_systems_switch_stops_everybody_whoever_pressed_it(alice: User, bob: User) -> None:
+    instance = instance_of(alice)
+    lease_of(alice)
+    with tenant_scope(bob.pk):
+        KillSwitch.objects.create(user=bob, level=KillLevel.SYSTEM, target_id=bob.pk, reason="test", pressed_by=bob)
+    refused = write_group([signal_set(alice, instance, "a", intent=True)])
+    assert isinstance(refused[0], Killed)
+
+
 def test_bookings_go_on_under_a_kill_switch(alice: User) -> None:
     instance = instance_of(alice)
     lease_of(alice)
@@ -152,6 +161,16 @@ def test_a_signal_is_decided_once_and_a_bad_row_hurts_only_its_own_set(alice: Us
     assert isinstance(results[0], BadRow)
     assert results[1] is None
     assert stored(bob) == {"b"}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite needs no plan beforehand")
+def test_what_a_group_runs_is_planned_once(alice: User) -> None:
+    instance = instance_of(alice)
+    lease_of(alice)
+    write_group([signal_set(alice, instance, "a", intent=True)])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO \"signals\"%'")
+        assert cursor.fetchone() == (1,)
 
 
 def test_sets_that_wait_together_share_a_transaction(alice: User) -> None:

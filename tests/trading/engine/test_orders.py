@@ -1,6 +1,9 @@
 """Orders through a real engine to a simulated exchange and back."""
 
+from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,7 @@ from accounts.tenancy import tenant_scope
 from connections import database
 from connections.gateways import OrderType, Side
 from connections.models import Connection
+from risk.services import set_policy
 from tests.connections.simulator.server import Keys
 from tests.trading.engine.harness import Bench, running_bench, until
 from trading.engine import sending
@@ -199,3 +203,32 @@ async def test_an_order_given_up_too_early_is_adopted_with_an_error_in_the_log(
         done = await ended(bench, order, "filled")
     assert done.filled_quantity == Decimal("0.01")
     assert "expired_order_adopted" in caplog.text
+
+
+async def test_orders_beyond_the_pace_wait_for_it(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        await database.run(_limit, alice, max_orders_per_second=1)
+        bid, _ = await bench.quote_of_the_simulator()
+        resting = [await bench.order(alice, connection, type=OrderType.LIMIT, price=bid - 500) for _ in range(3)]
+        for order in resting:
+            await ended(bench, order, "submitted")
+        assert bench.engine.desk.figures["paced"] > 0
+    # An attempt is made before it is sent, and the next one at least a second after that.
+    made = sorted(row.created_at for row in await database.run(rows, alice, OrderAttempt))
+    assert [later - earlier >= timedelta(seconds=1) for earlier, later in pairwise(made)] == [True, True]
+
+
+def _limit(user: User, **limits: Any) -> None:
+    with tenant_scope(user.pk):
+        set_policy(user=user, level="user", target_id=user.pk, limits=limits)
+
+
+async def test_an_exit_waits_for_no_pace(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000", BTC="1")
+        await database.run(_limit, alice, max_orders_per_second=1)
+        await bench.quote_of_the_simulator()
+        for _ in range(3):
+            await ended(bench, await bench.order(alice, connection, side=Side.SELL), "filled")
+        assert bench.engine.desk.figures["paced"] == 0

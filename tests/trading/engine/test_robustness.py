@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 
 from accounts.models import User
 from accounts.tenancy import shard_of, tenant_scope
@@ -17,8 +18,9 @@ from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 from risk.models import RiskMetrics
 from tests.trading.engine.harness import FEED, Bench, running_bench, until
-from trading.engine import state, user_events
+from trading.engine import reconciliation, state
 from trading.engine.engine import Engine
+from trading.engine.findings import Cause, Findings
 from trading.engine.state import Account
 from trading.engine.tenant import Tenant
 from trading.models import Order
@@ -111,7 +113,7 @@ async def test_an_engine_whose_keeper_fails_ends(alice: User, monkeypatch: pytes
         # Something of this tenant never ends by itself.
         await bench.simulator.fault("http_error", path="/api/v3/account", status=500)
         account.missed_events()
-        user_events.start_catch_up(bench.engine.desk, tenant, account)
+        reconciliation.catch_up(bench.engine.desk, tenant, account)
 
         async def broken() -> None:
             raise RuntimeError("broken")
@@ -156,7 +158,9 @@ async def test_a_gap_during_a_catch_up_is_caught_up_too(alice: User, monkeypatch
         opened: list[bool] = []
 
         async def caught_up() -> None:
-            await user_events._on_caught_up(bench.engine.desk, tenant, connection.pk, told, began_at)
+            findings = Findings(Cause.GAP, SYSTEM_CLOCK.now())
+            seen = reconciliation._Told(began_at, told, ())
+            await reconciliation._on_told(bench.engine.desk, tenant, connection.pk, seen, findings)
             opened.append(account.entries_open)
 
         tenant.post(caught_up)
@@ -213,3 +217,20 @@ async def test_a_tenant_whose_exchange_hangs_delays_no_other(
         # No slot had to be given back first.
         assert bench.engine.desk.figures["send_errors"] == 0
         assert {(await bench.refreshed(other)).status for other in waiting} == {"pending"}
+
+
+async def test_an_exchange_that_fails_again_and_again_is_left_alone_for_a_while(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings.CONFIG, "breaker_seconds", 30.0)
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await bench.quote_of_the_simulator()
+        await has(bench, await bench.order(alice, connection), "filled")
+        await bench.simulator.fault("http_error", path="/api/v3/", status=503, code=-1008, api_key=keys.api_key)
+        refused = await bench.order(alice, connection)
+        await has(bench, refused, "rejected")
+        assert (await bench.refreshed(refused)).reject_code == "CIRCUIT_OPEN"
+        fired = (await bench.simulator.counters())["faults"]["http_error"]
+        await has(bench, await bench.order(alice, connection), "rejected")
+        assert (await bench.simulator.counters())["faults"]["http_error"] == fired

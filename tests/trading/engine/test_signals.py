@@ -1,5 +1,6 @@
 """From candles to signals to orders, through a real engine and a simulated exchange."""
 
+import asyncio
 import time
 from datetime import timedelta
 from decimal import Decimal
@@ -9,7 +10,7 @@ import pytest
 from accounts.models import User
 from accounts.tenancy import tenant_scope
 from connections import database
-from connections.events import CandleUpdate
+from connections.events import CandleUpdate, FeedState
 from connections.models import Connection
 from risk.models import KillLevel, KillSwitch
 from tests.trading.engine.harness import SYMBOL, Bench, running_bench, until
@@ -118,6 +119,27 @@ async def test_an_rsi_strategy_enters_and_exits(alice: User, monkeypatch: pytest
     assert [order["side"] for order in ledger["orders"]] == ["BUY", "SELL"]
     assert [signal.action for signal in await signals(alice)] == ["enter", "exit"]
     assert await database.run(Bar.objects.count) >= len(WARM_UP)
+
+
+async def test_bars_of_a_symbol_whose_trades_nobody_tells_wait_until_the_feed_is_whole(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        await bench.quote_of_the_simulator()
+        await started(alice, connection)
+        await seeded(bench)
+        (chart,) = bench.engine.market._charts.values()
+
+        async def waits() -> bool:
+            return not chart.seeded and not chart.seeding
+
+        await bench.tell(FeedState(SYMBOL, time.time_ns(), False, "only best prices are polled", True))
+        await until(waits)
+        await asyncio.sleep(0.6)  # it would have asked for its history twice
+        assert await waits()
+        await bench.tell(FeedState("", time.time_ns(), True, ""))
+        await seeded(bench)
 
 
 async def test_an_entry_that_risk_denies_leaves_a_signal_with_the_reason(

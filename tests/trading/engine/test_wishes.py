@@ -17,6 +17,7 @@ from connections.models import Connection
 from risk.models import KillLevel, KillSwitch
 from tests.trading.engine.harness import SYMBOL, Bench, running_bench, until
 from trading.engine.engine import Engine
+from trading.leak_drill import answer_leak
 from trading.models import Command, CommandKind, Order, OrderAttempt, Position
 from trading.order_states import OrderStatus
 
@@ -91,6 +92,22 @@ async def resting(bench: Bench, user: User, connection: Connection) -> Order:
     return await has(bench, order, "submitted")
 
 
+async def test_a_leaked_key_cancels_its_orders_and_serves_for_nothing_else(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await known(bench, alice)
+        order = await resting(bench, alice, connection)
+        leak = await within(alice, lambda: answer_leak(user=alice, connection=connection))
+        assert leak.open_orders == 1
+        await has(bench, order, "cancelled")
+        refused = await new_order(alice, connection)
+        await has(bench, refused, "rejected")
+        ledger = await bench.simulator.ledger(keys)
+    assert [row["status"] for row in ledger["orders"]] == ["CANCELED"]
+
+
 async def test_a_cancel_that_comes_together_with_its_order_isnt_lost(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,8 +123,9 @@ async def test_a_cancel_that_comes_together_with_its_order_isnt_lost(
     assert command.result == "cancelled before sending"
 
 
-def _order_with_cancel(user: User, connection: Connection) -> Order:
+def _order_with_cancel(user: User, connection: Connection, **values: Any) -> Order:
     order = Order(
+        **values,
         user=user,
         connection=connection,
         symbol=SYMBOL,
@@ -244,6 +262,32 @@ async def test_an_unanswered_order_that_memory_doesnt_know_is_adopted(
         )
         done = await has(bench, order, "expired")
     assert done.reject_code == "NOT_SENT"
+
+
+async def test_an_unanswered_order_is_asked_for_though_its_owner_wants_it_cancelled(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        await known(bench, alice)
+        order = await within(alice, lambda: _unanswered_with_cancel(alice, connection))
+        done = await has(bench, order, "expired")
+
+        async def told() -> bool:
+            return bool(await count(alice, Command, result="already expired"))
+
+        await until(told)
+    assert done.reject_code == "NOT_SENT"
+
+
+def _unanswered_with_cancel(user: User, connection: Connection) -> Order:
+    with transaction.atomic():
+        order = _order_with_cancel(user, connection, status=OrderStatus.UNKNOWN, client_order_id="dx-1")
+        OrderAttempt.objects.create(
+            user=user, client_order_id="dx-1", order=order, connection=connection, shard=0, epoch=1,
+            send_deadline=order.created_at,
+        )  # fmt: skip
+    return order
 
 
 async def test_an_order_that_the_database_refuses_ends_instead_of_being_tried_for_ever(

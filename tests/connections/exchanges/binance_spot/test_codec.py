@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from connections.events import CandleUpdate, PublicTrade, Quote
+from connections.exchanges.api_file import BadApiFile, load
+from connections.exchanges.binance.codec import Symbols, read_candles
 from connections.exchanges.binance_spot import codec
-from connections.exchanges.binance_spot.api import API, BadApiFile, load
-from connections.exchanges.binance_spot.codec import Symbols, check_field_names
-from connections.exchanges.binance_spot.market_stream import SpotMarketDialect
+from connections.exchanges.binance_spot.api import API, Api
+from connections.exchanges.binance_spot.market_stream import spot_market_dialect
 from connections.exchanges.binance_spot.user_stream import SpotUserDialect
 from connections.exchanges.contract import (
     BalanceNews,
@@ -104,7 +105,7 @@ def test_what_is_no_order_at_all_is_named(body: bytes) -> None:
 
 def test_a_candle_that_doesnt_fit_is_named() -> None:
     with pytest.raises(UnexpectedShape):
-        codec.read_candles(b'[[1, "1", "1", "1"]]', "BTC/USDT", "1m", 5)
+        read_candles(b'[[1, "1", "1", "1"]]', "BTC/USDT", "1m", 5)
 
 
 # api.toml.
@@ -118,27 +119,27 @@ def test_the_shipped_file_names_every_field_of_every_record() -> None:
 def test_a_file_with_a_hole_or_a_surplus_is_refused() -> None:
     text = (Path(codec.__file__).parent / "api.toml").read_text()
     with pytest.raises(BadApiFile, match="klines"):
-        load(text.replace('klines = "/api/v3/klines"\n', ""))
+        load(text.replace('klines = "/api/v3/klines"\n', ""), Api)
     with pytest.raises(BadApiFile, match="surplus"):
-        load(text.replace("[paths]\n", '[paths]\nsurplus = "/x"\n'))
+        load(text.replace("[paths]\n", '[paths]\nsurplus = "/x"\n'), Api)
     with pytest.raises(BadApiFile, match="slash"):
-        load(text.replace('time = "/api/v3/time"', 'time = "api/v3/time"'))
+        load(text.replace('time = "/api/v3/time"', 'time = "api/v3/time"'), Api)
     with pytest.raises(BadApiFile, match="twice"):
-        load(text.replace('client_order_id = "clientOrderId"', 'client_order_id = "orderId"', 1))
+        load(text.replace('client_order_id = "clientOrderId"', 'client_order_id = "orderId"', 1), Api)
     with pytest.raises(BadApiFile):
-        load("not toml at all [")
+        load("not toml at all [", Api)
 
 
 def test_a_mapped_field_that_no_record_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(API.fields["depth"], "lost_id", "lostUpdateId")
 
     with pytest.raises(BadApiFile, match="lost_id"):
-        check_field_names({"depth": codec._Depth})
+        API.check_field_names({"depth": codec._Depth})
 
 
 # Streams.
 
-MARKET = SpotMarketDialect("wss://stream.example", SYMBOLS)
+MARKET = spot_market_dialect("wss://stream.example", SYMBOLS)
 USER = SpotUserDialect("wss://api.example", SYMBOLS)
 
 
@@ -181,7 +182,9 @@ def test_market_frames(frame: str, kind: type) -> None:
     [
         "", "garbage", combined("btcusdt@bookTicker"),
         combined("btcusdt@bookTicker", s="BTCUSDT", b="-1", B="1", a="1", A="1"),
-        combined("btcusdt@depth@100ms", s="BTCUSDT", U=1, u=2, b=[["NaN", "1"]], a=[]),
+        combined("btcusdt@depth@100ms", s="BTCUSDT", U=1, u=2, b=[[None, "1"]], a=[]),
+        combined("btcusdt@depth@100ms", s="BTCUSDT", U=-2, u=-1, b=[["1", "1"]], a=[]),
+        combined("btcusdt@depth@100ms", s="BTCUSDT", U=3, u=2, b=[["1", "1"]], a=[]),
         combined("btcusdt@trade", s="BTCUSDT", t=1, p="NaN", q="1", T=1),
         combined("btcusdt@depth@100ms", s="BTCUSDT", U=1, u=2, b=[["1"]], a=[]),
     ],

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from connections.exchanges.binance_spot.refusals import ClockOff, OrdersThrottled, Purpose, refusal
+from connections.exchanges.binance.refusals import ClockOff, OrdersThrottled, refusal
+from connections.exchanges.call import Purpose
 from connections.exchanges.network import Answer
 from connections.gateways import (
     Banned,
@@ -15,9 +16,9 @@ from connections.gateways import (
     OrderRejected,
     OutcomeUnknown,
     Throttled,
-    UnexpectedShape,
     UnknownOrder,
     Unreachable,
+    UnreadableRefusal,
 )
 
 NOW_MS = 1_700_000_000_000
@@ -54,11 +55,12 @@ def refused(
         (400, -1013, FILTER, OrderRejected, OrderRejected, OrderRejected),
         (400, -2010, "Account has insufficient balance for requested action.", *[OrderRejected] * 3),
         (400, -2010, "Duplicate order sent.", OutcomeUnknown, OrderRejected, OrderRejected),
+        (400, -4116, "ClientOrderId is duplicated.", OutcomeUnknown, OrderRejected, OrderRejected),
         (400, -2011, "Unknown order sent.", UnknownOrder, UnknownOrder, UnknownOrder),
         (400, -2011, "Order was not canceled due to cancel restrictions.", *[OrderRejected] * 3),
         (400, -2013, "Order does not exist.", UnknownOrder, UnknownOrder, UnknownOrder),
         (400, -2026, "Order was archived.", OrderRejected, OrderRejected, OrderRejected),
-        (404, None, "", OutcomeUnknown, OutcomeUnknown, UnexpectedShape),
+        (404, None, "", OutcomeUnknown, OutcomeUnknown, UnreadableRefusal),
     ],
 )
 def test_every_refusal_says_what_to_do(
