@@ -49,7 +49,7 @@ class Market:
 
 MARKETS = {
     "binance_spot": Market("BTC/USDT", "0.001", "50000", {"USDT": "1000000000"}),
-    "binance_usdm": Market("BTC/USDT:USDT", "0.001", "50000", {"USDT": "1000000000"}),
+    "binance_usdm": Market("BTC/USDT:USDT", "0.01", "50000", {"USDT": "1000000000"}),
     "upbit": Market("BTC/KRW", "0.001", "50000000", {"KRW": "100000000000000"}),
     "bithumb": Market("BTC/KRW", "0.001", "50000000", {"KRW": "100000000000000"}),
 }
