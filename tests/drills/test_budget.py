@@ -11,7 +11,7 @@ _BY_THE_MINUTE = ("binance_spot", "binance_usdm")
 @pytest.mark.any_database
 @pytest.mark.system
 def test_tenants_at_full_throttle_are_never_refused_by_an_exchange() -> None:
-    """How fair it was and how long cancels waited is measured by the long drill: a busy machine may not break a test."""
+    """The long drill measures fairness and how long cancels wait: a busy machine may not break a test."""
     figures = budget.run(8.0, venues=_BY_THE_MINUTE)
 
     assert figures["refused_by_exchange"] == 0, figures
