@@ -1,6 +1,6 @@
 """How much of each risk limit is used: what the rules in risk/rules would find now, read from the database.
 
-Limits hold per connection, most of them per quote asset (see trading/engine/decisions.py). A limit on the size of one
+Limits hold per connection, most of them per quote asset (see trading/engine/risk_state.py). A limit on the size of one
 order is used up by no other order, so it isn't listed.
 """
 

@@ -21,9 +21,10 @@ from desproject.lib.errors import DomainError
 from desproject.lib.money import plain
 from risk.engine import Denial
 from trading.arbitrage import adapting, edge
-from trading.engine import decisions, failing
+from trading.engine import checks, denying, failing, pair_orders, risk_state
 from trading.engine.desk import Desk
 from trading.engine.pairs import OpenFire
+from trading.engine.plans import NotReady
 from trading.engine.state import Account, TenantState
 from trading.engine.tenant import Tenant
 from trading.models import (
@@ -155,7 +156,7 @@ async def fire(desk: Desk, tenant: Tenant, instance_id: UUID) -> None:
         await _fire(desk, tenant, instance, accounts)
     except DomainError as error:
         log.info("arbitrage_waits", instance_id=str(instance_id), code=error.code, reason=error.message)
-        pause = 0.0 if isinstance(error, decisions.NotReady | NothingHappened) else _REST_SECONDS
+        pause = 0.0 if isinstance(error, NotReady | NothingHappened) else _REST_SECONDS
         tenant.state.pairs.rests_until[instance_id] = desk.clock.monotonic() + pause
 
 
@@ -190,7 +191,7 @@ async def _fire(
     if fired_at is not None and desk.clock.now() < fired_at + timedelta(seconds=params.pause_seconds):
         return
     for account in accounts:
-        decisions.keep_fresh(desk, tenant, account)
+        checks.keep_fresh(desk, tenant, account)
     # Asked for once an account: all that follows up to the commit is one moment.
     rules = [await desk.symbol_rules(tenant, account, instance.symbol) for account in accounts]
     now_ns = int(desk.clock.now().timestamp() * 1e9)
@@ -203,8 +204,8 @@ async def _fire(
             book,
             each,
             fee,
-            quote_available=decisions.available(tenant.state, account, each.quote, is_exit=False),
-            base_available=decisions.available(tenant.state, account, each.base, is_exit=True),
+            quote_available=risk_state.available(tenant.state, account, each.quote, is_exit=False),
+            base_available=risk_state.available(tenant.state, account, each.base, is_exit=True),
         )
         for account, book, each, fee in zip(accounts, books, rules, fees, strict=True)
         if book is not None
@@ -235,7 +236,7 @@ async def _commit(
     order_of = (0, 1) if found.buys_on_first else (1, 0)
     sides = ((Side.BUY, found.buy_price, found.worst_buy), (Side.SELL, found.sell_price, found.worst_sell))
     plans = [
-        decisions.leg(
+        pair_orders.leg(
             tenant,
             accounts[index],
             instance,
@@ -253,9 +254,9 @@ async def _commit(
         ArbitrageLeg(user_id=tenant.user_id, order_id=plan.order.pk, fire_id=row.pk, role=role)
         for plan, role in zip(plans, (LegRole.BUY, LegRole.SELL), strict=True)
     ]
-    denial = await decisions.place_legs(desk, tenant, plans, [signal, row, *legs])
+    denial = await pair_orders.place_legs(desk, tenant, plans, [signal, row, *legs])
     if isinstance(denial, Denial):
-        await decisions.deny_signal(desk, tenant, signal, denial)
+        await denying.deny_signal(desk, tenant, signal, denial)
         tenant.state.pairs.rests_until[instance.pk] = desk.clock.monotonic() + _REST_SECONDS
         return
     tenant.state.pairs.take(OpenFire(row, legs))
@@ -323,7 +324,7 @@ async def _stop_short(
     lacks_quote = found.short == edge.Short.QUOTE
     account = accounts[0 if found.buys_on_first == lacks_quote else 1]
     asset = quote if lacks_quote else base
-    left = decisions.available(tenant.state, account, asset, is_exit=not lacks_quote)
+    left = risk_state.available(tenant.state, account, asset, is_exit=not lacks_quote)
     reason = f"too little {asset} on {account.connection.name}: {plain(left)} can be spent"
     await failing.pause_instance(
         desk, tenant, instance, reason,

@@ -23,7 +23,7 @@ from desproject.lib.money import ZERO, exact, plain
 from risk.engine import Denial
 from risk.models import KillLevel
 from trading.arbitrage.outcome import Filled, Outcome, outcome
-from trading.engine import decisions, wishes
+from trading.engine import pair_orders, risk_state, wishes
 from trading.engine.desk import Desk
 from trading.engine.pairs import OpenFire, read_fire
 from trading.engine.state import Account, LiveOrder, changed, load_order
@@ -222,14 +222,14 @@ async def _send_hedge(
     if hedge is None:
         return False
     flattens = _is_flattened(tenant, hedge.account, instance)
-    plan = decisions.leg(
+    plan = pair_orders.leg(
         tenant, hedge.account, instance, hedge.rules, hedge.side, hedge.quantity,
         reference_price=hedge.price, is_hedge=True, flattens=flattens,
     )  # fmt: skip
     leg = ArbitrageLeg(
         user_id=tenant.user_id, order_id=plan.order.pk, fire_id=opened.fire.pk, role=LegRole.HEDGE
     )
-    denial = await decisions.place_legs(desk, tenant, [plan], [leg], tries_once=False)
+    denial = await pair_orders.place_legs(desk, tenant, [plan], [leg], tries_once=False)
     if isinstance(denial, Denial):
         log.warning("hedge_denied", fire_id=str(opened.fire.pk), rule=denial.rule, reason=denial.reason)
         return False
@@ -273,7 +273,7 @@ def _sides(tenant: Tenant, fire: ArbitrageFire, exposure: Decimal) -> list[Accou
 
 def _affordable(tenant: Tenant, account: Account, rules: SymbolRules, side: Side, price: Decimal) -> Decimal:
     asset = rules.base if side == Side.SELL else rules.quote
-    left = decisions.available(tenant.state, account, asset, is_exit=True)
+    left = risk_state.available(tenant.state, account, asset, is_exit=True)
     return left if side == Side.SELL else left / (price * Decimal("1.01"))
 
 

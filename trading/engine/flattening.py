@@ -12,6 +12,7 @@ from desproject.lib.errors import DomainError
 from risk.models import KillLevel, KillSwitch
 from trading.engine import decisions
 from trading.engine.desk import Desk
+from trading.engine.plans import NotReady
 from trading.engine.state import Account
 from trading.engine.tenant import Tenant
 from trading.models import StrategyInstance
@@ -82,7 +83,7 @@ async def _sell(desk: Desk, tenant: Tenant, holding: _Holding) -> None:
         return
     try:
         await decisions.flatten(desk, tenant, account, symbol, holding.quantity, holding.instance)
-    except (decisions.NotReady, NothingHappened) as error:
+    except (NotReady, NothingHappened) as error:
         log.info("flattening_waits", symbol=symbol, code=error.code)
         return
     except DomainError as error:

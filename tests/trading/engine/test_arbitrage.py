@@ -12,7 +12,7 @@ from connections.simulator.matching import Side
 from tests.trading.engine.api_desk import get
 from tests.trading.engine.arbitrage_desk import CHEAP, DEAR, FEE, MARKET, RICH, PairDesk, arbitrage
 from tests.trading.engine.harness import until
-from trading.engine import decisions
+from trading.engine import pair_orders
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_server")]
 # One fire is enough for a test.
@@ -90,7 +90,7 @@ async def test_a_leg_that_fills_in_part_is_evened_out_to_the_last_unit(
         coins = await pair.held("BTC")
         pair.uneven()
         # Before the engine sees the edge, the exchange has less than it said.
-        monkeypatch.setattr(decisions, "place_legs", _thinned(pair, left))
+        monkeypatch.setattr(pair_orders, "place_legs", _thinned(pair, left))
         await pair.start()
         (fire,) = await pair.settled()
         assert await pair.held("BTC") == coins
@@ -101,7 +101,7 @@ async def test_a_leg_that_fills_in_part_is_evened_out_to_the_last_unit(
 
 def _thinned(pair: PairDesk, left: str) -> Any:
     """Placing legs, once the book has been thinned out between the decision and the wire."""
-    real = decisions.place_legs
+    real = pair_orders.place_legs
 
     async def place(*args: Any, **named: Any) -> Any:
         if len(args[2]) == 2:

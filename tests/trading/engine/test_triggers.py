@@ -16,7 +16,7 @@ from connections.gateways import Side
 from connections.models import Connection
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import InvalidInput
-from trading.engine import conditional, decisions
+from trading.engine import conditional, decisions, planning
 from trading.engine.state import Account, LiveOrder, TenantState, changed
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Triggers
@@ -84,7 +84,7 @@ class _World:
         """What is left to reduce is sold at once; an order that finds nothing ends."""
         live = tenant.state.orders[order_id]
         try:
-            cut = decisions._within_position(tenant.state, self.account, live.order)
+            cut = planning.within_position(tenant.state, self.account, live.order)
         except InvalidInput:
             cut = changed(live.order, quantity=Decimal(0), status="rejected")
         else:
