@@ -75,21 +75,21 @@ def _pause(state: TenantState, writes: WriteSet, change: Booking, part: Decimal)
 def _add_daily_loss(desk: Desk, state: TenantState, writes: WriteSet, change: Booking) -> None:
     """The rule of that name denies entries from now on; here the owner is told so."""
     limit = state.limits(change.account.connection.pk, None).max_daily_loss
-    if limit is None or change.metrics is None:
+    if limit is None:
         return
-    key = (change.metrics.date, change.metrics.quote_asset)
-    known = change.account.metrics.get(key)
-    before, after = known.realized_pnl if known else ZERO, change.metrics.realized_pnl
-    if after >= 0 or after > -limit or (before < 0 and before <= -limit):
-        return
-    desk.figures["daily_losses"] += 1
-    details = {
-        "limit": plain(limit), "loss": plain(-after), "asset": quote_of(change.order.symbol),
-        "date": str(change.metrics.date),
-    }  # fmt: skip
-    writes.create(
-        entry(
-            DAILY_LOSS, user_id=state.user_id, resource_type="connection", resource_id=change.account.connection.pk,
-            details=details, at=desk.clock.now(),
-        )
-    )  # fmt: skip
+    for key, metrics in change.metrics.items():
+        known = change.account.metrics.get(key)
+        before, after = known.realized_pnl if known else ZERO, metrics.realized_pnl
+        if after >= 0 or after > -limit or (before < 0 and before <= -limit):
+            continue
+        desk.figures["daily_losses"] += 1
+        details = {
+            "limit": plain(limit), "loss": plain(-after), "asset": quote_of(change.order.symbol),
+            "date": str(metrics.date),
+        }  # fmt: skip
+        writes.create(
+            entry(
+                DAILY_LOSS, user_id=state.user_id, resource_type="connection",
+                resource_id=change.account.connection.pk, details=details, at=desk.clock.now(),
+            )
+        )  # fmt: skip

@@ -7,7 +7,7 @@ was reported as filled is booked.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from audit.models import AuditLog
@@ -51,7 +51,8 @@ class Booking:
     balances: dict[str, Balance]
     # The newest fill that moved a balance, by asset.
     moved_at: dict[str, datetime]
-    metrics: RiskMetrics | None
+    # Of each day that the fills are of, which may be two: what was told late may be from before midnight.
+    metrics: dict[tuple[date, str], RiskMetrics]
     instance: StrategyInstance | None
 
     @property
@@ -69,8 +70,8 @@ class Booking:
             writes.save(self.position, "side", "quantity", "average_price", "realized_pnl", "other_fees")
         for balance in self.balances.values():
             writes.save(balance, "total", "locked", "as_of")
-        if self.metrics is not None:
-            writes.save(self.metrics, "trade_count", "realized_pnl", "loss", "peak_pnl", "max_drawdown")
+        for metrics in self.metrics.values():
+            writes.save(metrics, "trade_count", "realized_pnl", "loss", "peak_pnl", "max_drawdown")
         if self.instance is not None:
             writes.update(self.instance, "held_quantity")
         writes.create(*self._audit())
@@ -99,8 +100,7 @@ class Booking:
         self.account.balances.update(self.balances)
         for asset, moment in self.moved_at.items():
             self.account.moved_at[asset] = max(moment, self.account.moved_at.get(asset, _NEVER))
-        if self.metrics is not None:
-            self.account.metrics[self.metrics.date, self.metrics.quote_asset] = self.metrics
+        self.account.metrics.update(self.metrics)
         if self.instance is not None and self.instance.pk in state.instances:
             state.instances[self.instance.pk] = self.instance
         state.remember(self.live)
@@ -146,7 +146,7 @@ def book(
                 at=now,
             )
         )
-    booking = Booking(live, account, order, live.reservation, [], events, None, {}, {}, None, None)
+    booking = Booking(live, account, order, live.reservation, [], events, None, {}, {}, {}, None)
     for fill in fills:
         _book_fill(booking, state, fill, rules)
     booking.reservation = _reservation_after(live, order, fills, now)
@@ -171,7 +171,7 @@ def with_status(
         user_id=state.user_id, order_id=order.pk, from_status=live.order.status, to_status=status, cause=cause, at=now
     )
     return Booking(
-        live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, {}, None, None
+        live, account, order, _reservation_after(live, order, [], now), [], [event], None, {}, {}, {}, None
     )
 
 
@@ -195,7 +195,7 @@ def denied(state: TenantState, account: Account, live: LiveOrder, *, now: dateti
             )
         )
     reservation = _reservation_after(live, order, [], now)
-    return Booking(live, account, order, reservation, [], events, None, {}, {}, None, None)
+    return Booking(live, account, order, reservation, [], events, None, {}, {}, {}, None)
 
 
 def book_balances(state: TenantState, account: Account, snapshot: AccountSnapshot) -> dict[str, Balance]:
@@ -302,7 +302,8 @@ def _book_fill(booking: Booking, state: TenantState, fill: Fill, rules: SymbolRu
     )
     booking.trades.append(_trade(state, account, order, fill, realized))
     _move_balances(booking, state, fill, rules, realized)
-    booking.metrics = _metrics_after(booking, state, fill.executed_at, rules.quote, realized)
+    day = (fill.executed_at.date(), rules.quote)
+    booking.metrics[day] = _metrics_after(booking, state, day, realized)
     _move_instance(booking, state, fill, rules)
 
 
@@ -361,11 +362,13 @@ def _balance(
     )
 
 
-def _metrics_after(booking: Booking, state: TenantState, at: datetime, quote: str, realized: Decimal) -> RiskMetrics:
-    row = booking.metrics or booking.account.metrics.get((at.date(), quote))
-    if row is None or row.date != at.date():
+def _metrics_after(
+    booking: Booking, state: TenantState, day: tuple[date, str], realized: Decimal
+) -> RiskMetrics:
+    row = booking.metrics.get(day) or booking.account.metrics.get(day)
+    if row is None:
         row = RiskMetrics(
-            user_id=state.user_id, connection_id=booking.account.connection.pk, date=at.date(), quote_asset=quote
+            user_id=state.user_id, connection_id=booking.account.connection.pk, date=day[0], quote_asset=day[1]
         )
     pnl = row.realized_pnl + realized
     peak = max(row.peak_pnl, pnl)

@@ -23,7 +23,9 @@ from connections.gateways import (
 )
 from connections.models import Connection
 from desproject.lib.money import ZERO
+from risk.models import RiskMetrics
 from trading.engine import booking
+from trading.engine.committer import WriteSet
 from trading.engine.state import Account, LiveOrder, TenantState
 from trading.models import Balance, Order, OrderAttempt, Reservation
 from trading.order_states import OrderStatus
@@ -239,3 +241,18 @@ def test_a_sale_holds_and_frees_the_base_asset() -> None:
         report(ReportStatus.PARTIALLY_FILLED, "0.4", replace(sale, fee_asset="USDT"), side=Side.SELL),
     )
     assert state.reserved(account.connection.pk, "BTC") == Decimal("0.6")
+
+
+def test_fills_of_two_days_in_one_report_count_for_each_day() -> None:
+    state, account, live = opened()
+    today = NOW.date()
+    known = RiskMetrics(user_id=ALICE, date=today, quote_asset="USDT", trade_count=7)
+    account.metrics[today, "USDT"] = known
+    early = replace(F1, executed_at=NOW - timedelta(days=1))
+    change = tell(state, account, live, report(ReportStatus.PARTIALLY_FILLED, "0.5", early, F2))
+    counts = {day: row.trade_count for (day, _), row in account.metrics.items()}
+    assert counts == {today - timedelta(days=1): 1, today: 8}
+    writes = WriteSet(ALICE, 0, 1)
+    change.write(writes)
+    stored = {row.date for row in [*writes.creates, *(row for row, _ in writes.updates)] if isinstance(row, RiskMetrics)}
+    assert stored == counts.keys()
