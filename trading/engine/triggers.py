@@ -3,12 +3,14 @@
 A tick costs one look-up and two comparisons, however many orders wait on its symbol.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
+from trading.engine.committer import CommitUnknown
 from trading.engine.tenant import Tenant
 
 # (feed, symbol)
@@ -41,8 +43,12 @@ class Triggers:
 
     def watch(self, tenant: Tenant, bounds: Mapping[Instrument, Iterable[Bounds]]) -> None:
         """Makes these the prices that a tenant waits for, instead of those before."""
-        for instrument in self._of_tenant.pop(tenant.user_id, set()) - bounds.keys():
+        known = self._of_tenant.pop(tenant.user_id, set())
+        for instrument in known - bounds.keys():
             self._leave(tenant.user_id, instrument)
+        for instrument in known & bounds.keys():
+            if self._watches[instrument].tenants[tenant.user_id][0] is not tenant:
+                self._prices.pop((tenant.user_id, instrument), None)  # of an earlier lease: its orders are others'
         if not bounds:
             return
         self._of_tenant[tenant.user_id] = set(bounds)
@@ -60,6 +66,7 @@ class Triggers:
     def _leave(self, user_id: UUID, instrument: Instrument) -> None:
         watch = self._watches[instrument]
         watch.tenants.pop(user_id, None)
+        self._prices.pop((user_id, instrument), None)
         if watch.tenants:
             watch.bounds = _tightest(found for _, found in watch.tenants.values())
         else:
@@ -76,6 +83,8 @@ class Triggers:
 
     def _tell(self, tenant: Tenant, instrument: Instrument, price: Decimal) -> None:
         """Prices that came before the tenant looked are looked at in turn; of them only new extremes say anything."""
+        if tenant.closed:
+            return
         key = (tenant.user_id, instrument)
         waiting = self._prices.setdefault(key, [])
         if not waiting or price < min(waiting) or price > max(waiting):
@@ -83,8 +92,17 @@ class Triggers:
         tenant.post(partial(self._hand_over, tenant, instrument), key=("price", instrument), first=True)
 
     async def _hand_over(self, tenant: Tenant, instrument: Instrument) -> None:
-        for price in self._prices.pop((tenant.user_id, instrument), ()):
-            await self._look(tenant, instrument, price)
+        """Prices of which it isn't known what came of them are looked at again, when the tenant was read anew."""
+        key = (tenant.user_id, instrument)
+        prices = deque(self._prices.pop(key, ()))
+        while prices:
+            try:
+                await self._look(tenant, instrument, prices[0])
+            except CommitUnknown:
+                self._prices[key] = [*prices, *self._prices.get(key, ())]
+                tenant.post(partial(self._hand_over, tenant, instrument), key=("price", instrument))
+                raise
+            prices.popleft()
 
 
 def _is_between(price: Decimal, bounds: Bounds) -> bool:

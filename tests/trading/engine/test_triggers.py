@@ -17,6 +17,7 @@ from connections.models import Connection
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import InvalidInput
 from trading.engine import conditional, decisions, planning
+from trading.engine.committer import CommitUnknown
 from trading.engine.state import Account, LiveOrder, TenantState, changed
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Triggers
@@ -129,3 +130,67 @@ def test_a_stop_is_triggered_once_at_most_and_sells_no_more_than_the_position(
         ]  # fmt: skip
         if order.type != OrderKind.TRAILING_STOP and order.status == "waiting":
             assert not reached
+
+
+INSTRUMENT = ("binance_spot:simulator", SYMBOL)
+BELOW = {INSTRUMENT: [(Decimal(90), None)]}
+
+
+class _Looks:
+    """Notes the prices that were handed over; the first ``failures`` looks end with a commit of unknown outcome."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.seen: list[Decimal] = []
+        self._failures = failures
+
+    async def __call__(self, tenant: Tenant, instrument: Any, price: Decimal) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise CommitUnknown("the database went away")
+        self.seen.append(price)
+
+
+async def _same(user_id: Any) -> TenantState:
+    return TenantState(user_id)
+
+
+async def _idle(tenant: Tenant) -> None:
+    while tenant.is_busy:
+        await asyncio.sleep(0)
+
+
+async def test_a_price_that_waited_when_the_shard_was_lost_triggers_nothing_when_it_is_back() -> None:
+    looks = _Looks()
+    triggers = Triggers(looks)
+    before = Tenant(TenantState(uuid4()), 0, 1, _same)
+    triggers.watch(before, BELOW)
+    triggers.on_price(INSTRUMENT, Decimal(50))
+    before.abandon()
+    await _idle(before)
+    triggers.on_price(INSTRUMENT, Decimal(40))
+    again = Tenant(before.state, 0, 3, _same)
+    triggers.watch(again, BELOW)
+    triggers.on_price(INSTRUMENT, Decimal(89))
+    await _idle(again)
+    assert looks.seen == [Decimal(89)]
+
+
+async def test_nothing_of_a_tenant_that_went_to_another_engine_is_kept() -> None:
+    triggers = Triggers(_Looks())
+    tenant = Tenant(TenantState(uuid4()), 0, 1, _same)
+    triggers.watch(tenant, BELOW)
+    triggers.on_price(INSTRUMENT, Decimal(50))
+    tenant.abandon()
+    triggers.forget_all_but(())
+    assert not triggers._prices
+
+
+async def test_a_price_whose_trigger_may_not_be_committed_is_looked_at_again() -> None:
+    looks = _Looks(failures=1)
+    triggers = Triggers(looks)
+    tenant = Tenant(TenantState(uuid4()), 0, 1, _same)
+    triggers.watch(tenant, BELOW)
+    triggers.on_price(INSTRUMENT, Decimal(80))
+    triggers.on_price(INSTRUMENT, Decimal(70))
+    await _idle(tenant)
+    assert looks.seen == [Decimal(80), Decimal(70)]
