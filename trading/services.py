@@ -36,10 +36,13 @@ from trading.models import (
     StrategyInstance,
 )
 from trading.order_life import end_of, never_rests
-from trading.order_states import TERMINAL, UNSENT, OrderStatus
+from trading.order_states import OPEN, TERMINAL, UNSENT, OrderStatus
 from trading.order_types import TRIGGERED, Lifetime, OrderKind
 from trading.sizing import parse_sizing
 from trading.strategies import parse_params, strategy
+
+# Where an instance trades what.
+_PLACE = frozenset({"connection", "connection_b", "symbol"})
 
 
 class IdempotencyConflict(Conflict):
@@ -71,6 +74,8 @@ def place_order(
 
     Raises InvalidInput, Conflict, RateLimited where its connection gets more of them than it may, and QueueFull.
     """
+    if idempotency_key and (known := _order_of(idempotency_key, request_hash)) is not None:
+        return known  # whatever has changed since: what it waits with may have ended, its time may be over
     now = SYSTEM_CLOCK.now()
     order = Order(
         user=user,
@@ -111,7 +116,9 @@ def place_order(
             )
             _wake_after_commit(user, "order")
     except IntegrityError:
-        return _same_order(idempotency_key, request_hash)
+        if idempotency_key and (known := _order_of(idempotency_key, request_hash)) is not None:
+            return known
+        raise
     return order
 
 
@@ -126,10 +133,10 @@ def _group(order: Order, oco_with: UUID) -> UUID:
     return UUID(str(other.oco_group or other.pk))
 
 
-def _same_order(idempotency_key: str | None, request_hash: str) -> Order:
-    found = Order.objects.filter(idempotency_key=idempotency_key) if idempotency_key else Order.objects.none()
-    order: Order | None = found.first()
-    if order is None or order.request_hash != request_hash:
+def _order_of(idempotency_key: str, request_hash: str) -> Order | None:
+    """The order that came under this key, if any. Raises IdempotencyConflict where it is another one."""
+    order: Order | None = Order.objects.filter(idempotency_key=idempotency_key).first()
+    if order is not None and order.request_hash != request_hash:
         raise IdempotencyConflict("this Idempotency-Key was already used for another order")
     return order
 
@@ -265,19 +272,33 @@ def create_instance(
 
 
 def update_instance(*, user: User, instance: StrategyInstance, **changes: Any) -> StrategyInstance:
-    """Changes a stopped instance. Raises Conflict while it runs, InvalidInput by field."""
+    """Changes a stopped instance. Raises Conflict while it runs, or holds what the change would take for something
+    else; InvalidInput by field."""
     if instance.status == InstanceStatus.RUNNING and set(changes) - {"name"}:
         raise Conflict("stop the strategy before changing it", code="INSTANCE_RUNNING")
+    moves = any(name in _PLACE and getattr(instance, name) != value for name, value in changes.items())
     for name, value in changes.items():
         setattr(instance, name, value)
     _check_instance(instance)
-    if {"connection", "connection_b", "symbol"} & set(changes):
+    if moves:
         arbitrage_checks.require_listed(instance)
     with transaction.atomic():
+        if moves:
+            # The engine holds the row shared while it commits an order: none slips in after the check.
+            User.objects.select_for_update().get(pk=user.pk)
+            _require_empty(instance)
         instance.save(update_fields=[*changes, "updated_at"])
         _record(user, instance, "changed")
         _wake_after_commit(user, "instance")
     return instance
+
+
+def _require_empty(instance: StrategyInstance) -> None:
+    """What an instance holds is counted in the base asset of its symbol, on its connection. Raises Conflict."""
+    held = StrategyInstance.objects.values_list("held_quantity", flat=True).get(pk=instance.pk)
+    unsettled = ArbitrageFire.objects.filter(instance=instance).exclude(status=FireStatus.SETTLED)
+    if held or unsettled.exists() or Order.objects.filter(instance=instance, status__in=OPEN).exists():
+        raise Conflict("it holds something, or has open orders: sell and cancel that first", code="INSTANCE_HOLDS")
 
 
 def delete_instance(*, user: User, instance: StrategyInstance) -> None:

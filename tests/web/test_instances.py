@@ -1,5 +1,6 @@
 """Strategy instances over HTTP: made, changed, started, stopped; bad values named by field."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from audit.models import AuditLog
 from connections.models import Connection
 from desproject.lib import bus
 from tests.web.exchange import ALICE_KEY
-from tests.web.rows import make_connection, make_everything, make_instance
+from tests.web.rows import make_connection, make_everything, make_instance, make_order
 from trading.models import StrategyInstance
 
 
@@ -161,3 +162,32 @@ def test_the_catalogue_describes_every_strategy(as_alice: APIClient) -> None:
     period = kinds["rsi"]["params"]["properties"]["period"]
     assert (period["type"], period["minimum"], period["default"]) == ("integer", 2, 14)
     assert "1m" in kinds["rsi"]["timeframes"]
+
+
+@pytest.mark.parametrize("change", ["symbol", "connection"])
+def test_an_instance_that_holds_something_stays_where_it_is(
+    as_alice: APIClient, alice: User, connection: Connection, change: str
+) -> None:
+    instance = make_instance(connection, held_quantity=Decimal("0.5"))
+    other = make_connection(alice, ALICE_KEY, name="other")
+    body = {"symbol": "ETH/USDT"} if change == "symbol" else {"connection": str(other.pk)}
+    answer = as_alice.patch(f"/api/strategy-instances/{instance.pk}", body, format="json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "INSTANCE_HOLDS")
+    (row,) = stored()
+    assert (row.symbol, row.connection_id) == ("BTC/USDT", connection.pk)
+
+
+def test_an_instance_with_an_open_order_keeps_its_symbol(as_alice: APIClient, connection: Connection) -> None:
+    instance = make_instance(connection)
+    make_order(connection, instance=instance)
+    answer = as_alice.patch(f"/api/strategy-instances/{instance.pk}", {"symbol": "ETH/USDT"}, format="json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "INSTANCE_HOLDS")
+
+
+def test_an_instance_that_holds_something_may_get_other_parameters(
+    as_alice: APIClient, connection: Connection
+) -> None:
+    instance = make_instance(connection, held_quantity=Decimal("0.5"))
+    body = {"symbol": "BTC/USDT", "params": {"period": 20}}
+    answer = as_alice.patch(f"/api/strategy-instances/{instance.pk}", body, format="json")
+    assert answer.status_code == 200, answer.content

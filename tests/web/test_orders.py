@@ -229,6 +229,22 @@ def test_two_users_may_use_the_same_key(
     assert first["id"] != second["id"]
 
 
+def test_an_order_is_answered_again_when_it_could_not_be_accepted_any_more(
+    as_alice: APIClient, connection: Connection
+) -> None:
+    stop = make_order(connection, type="stop_loss", side="sell", price=None, stop_price="40000", status="waiting")
+    rise = {
+        "type": "take_profit", "side": "sell", "quantity": "0.5", "price": None, "stop_price": "60000",
+        "oco_with": str(stop.pk),
+    }  # fmt: skip
+    first = place(as_alice, connection, key="k-1", **rise)
+    with everyone():
+        Order.objects.filter(pk=stop.pk).update(status="cancelled")
+    second = place(as_alice, connection, key="k-1", **rise)
+    assert (first.status_code, second.status_code) == (202, 202), second.content
+    assert first.json()["id"] == second.json()["id"]
+
+
 @pytest.mark.parametrize("key", ["", "k" * 65, "with blank", "schlüssel".encode().decode("latin-1")])
 def test_bad_idempotency_keys_are_refused(as_alice: APIClient, connection: Connection, key: str) -> None:
     assert place(as_alice, connection, key=key).status_code == 400
