@@ -1,6 +1,6 @@
 """The circuit breaker of one connection (CON-4): after a few failures in a row nothing is sent to its exchange for a
-while, then one call tries whether it works again. Cancels and exits needn't wait for that: one at a time, with a pause
-between them, is the call that tries (ADR 16).
+while, then one call tries whether it works again. Cancels, exits and questions about one order needn't wait for that:
+one at a time, with a pause between them, is the call that tries (ADR 16).
 
 A failure is a call that the exchange didn't answer, or answered with nonsense or an error of its own. Refusals (no
 balance, an unknown order, a bad key) are answers; being throttled, or too late by our own clock, says nothing.
@@ -34,8 +34,10 @@ _FAILURES = (NothingHappened, OutcomeUnknown, UnexpectedShape)
 _REFUSALS = (OrderRejected, UnknownOrder, KeyRefused)
 # Public data, mostly from a cache: it tells nothing about the account.
 _UNGUARDED = frozenset({"rules", "candles"})
-# Cancels and exits try so often whether an exchange that failed works again.
-_EXIT_PAUSE = 5.0
+# They lower what is at risk, or tell it: what became of an order must be known within a minute.
+_URGENT = frozenset({"cancel_order", "order"})
+# Urgent calls try so often whether an exchange that failed works again.
+_URGENT_PAUSE = 5.0
 
 
 class CircuitOpen(NothingHappened):
@@ -57,18 +59,18 @@ class Breaker:
         self._probing = False
         self._urgent_from = 0.0
 
-    def enter(self, *, is_exit: bool = False) -> bool:
+    def enter(self, *, is_urgent: bool = False) -> bool:
         """Before a call; whether it is the probe. Raises CircuitOpen."""
         if self._open_until is None:
             return False
         now = self._clock.monotonic()
-        left = (self._urgent_from if is_exit else self._open_until) - now
+        left = (self._urgent_from if is_urgent else self._open_until) - now
         if left > 0 or self._probing:
             raise CircuitOpen(
                 "the exchange failed repeatedly: nothing is sent to it for a while", retry_after=max(left, 1.0)
             )
         self._probing = True
-        self._urgent_from = now + _EXIT_PAUSE
+        self._urgent_from = now + _URGENT_PAUSE
         return True
 
     def succeeded(self) -> None:
@@ -84,7 +86,7 @@ class Breaker:
             METRICS.count("gateway.breaker_opened")
             log.warning("breaker_opened", connection_id=self._name, failures=self._failures, seconds=self._seconds)
             now = self._clock.monotonic()
-            self._open_until, self._urgent_from = now + self._seconds, now + min(_EXIT_PAUSE, self._seconds)
+            self._open_until, self._urgent_from = now + self._seconds, now + min(_URGENT_PAUSE, self._seconds)
 
     def leave(self, *, was_probe: bool) -> None:
         """After every call: a probe that ended without a word lets the next call be one."""
@@ -126,8 +128,8 @@ class _Guarded:
     async def _call(
         self, call: Callable[..., Coroutine[Any, Any, Any]], name: str, *args: Any, **kwargs: Any
     ) -> Any:
-        is_exit = name == "cancel_order" or urgency_of(Urgency.READ) is Urgency.EXIT
-        was_probe = self._breaker.enter(is_exit=is_exit)
+        is_urgent = name in _URGENT or urgency_of(Urgency.READ) is Urgency.EXIT
+        was_probe = self._breaker.enter(is_urgent=is_urgent)
         try:
             answer = await call(*args, **kwargs)
         except _NEUTRAL:

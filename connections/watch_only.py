@@ -112,7 +112,8 @@ class Watch:
         return self._own.keys() | {feed for feed, reason in self._told.items() if reason}
 
     async def refresh(self, client: "redis.asyncio.Redis") -> Mapping[str, Finding]:
-        """Judges anew, tells the others and hears them. Returns what was found just now, to alert about it."""
+        """Judges anew, tells the others and hears them. Returns what was found just now and by nobody before, to alert
+        about it."""
         fresh = {}
         for feed, shapes in self._shapes.items():
             finding = shapes.finding()
@@ -126,7 +127,9 @@ class Watch:
                 log.info("exchange_answers_fit_again", feed=feed)
         try:
             for feed, finding in self._own.items():
-                await client.set(_KEY + feed, str(finding), px=int(_HOLD_SECONDS * 1000))
+                is_known = await client.set(_KEY + feed, str(finding), px=int(_HOLD_SECONDS * 1000), get=True)
+                if is_known is not None:
+                    fresh.pop(feed, None)
             feeds = list(self._shapes)
             told = await client.mget([_KEY + feed for feed in feeds]) if feeds else []
             self._told = {feed: reason.decode() for feed, reason in zip(feeds, told, strict=True) if reason}

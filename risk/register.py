@@ -63,6 +63,8 @@ KINDS: Mapping[str, Kind] = {
         "{name}: the week's win rate is {win_rate}, its average result {average_profit}",
     ),
     "connection.unhealthy": Kind(RiskType.API, Severity.MEDIUM, "a connection can't be used: {reason}"),
+    "exchange.watch_only": Kind(RiskType.API, Severity.HIGH, "nothing is entered at {feed} any more: {reason}"),
+    "stream.cuts": Kind(RiskType.STREAM, Severity.MEDIUM, "{stream} was cut {cuts} times within an hour"),
     "connection.key_disabled": Kind(RiskType.KEYS, Severity.HIGH, "the API key of {name} was disabled"),
 }
 

@@ -15,13 +15,14 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
+from audit.record import record
 from audit.sealer import Sealer
 from connections import database, demand
 from connections.exchanges import Venue, venue
 from connections.exchanges.network import Network
 from connections.leases import HeldLease, LeaseKeeper
 from connections.prices import PriceCache
-from connections.streaming.kept_socket import SocketSlots, Timing
+from connections.streaming.kept_socket import CUTS, CUTS_AN_HOUR, SocketSlots, Timing
 from connections.streaming.market import MarketStream
 from connections.streaming.market_publisher import MarketPublisher
 from connections.streaming.user import UserStream
@@ -62,6 +63,8 @@ class StreamHost:
         self._accounts: dict[str, list[AccountKey]] = {}
         self._wanted: demand.Wanted = {}
         self._asked: dict[str, set[str]] = {}
+        # Streams that were cut too often, until the audit log has it.
+        self._cut: set[str] = set()
         self._sealer = Sealer(database.run, self.figures, clock)
         self.keeper = LeaseKeeper(
             KIND, _keys, database.run, on_gain=self._on_gain, on_loss=self._on_loss, figures=self._figures, clock=clock
@@ -132,8 +135,7 @@ class StreamHost:
         self._publishers[lease.key] = publisher
         return MarketStream(
             feed, found, self._network, publisher, self._prices,
-            timing=_timing(), figures=self.figures, clock=self._clock,
-            slots=self._slots,
+            timing=_timing(), figures=self.figures, clock=self._clock, slots=self._slots, on_alert=self._on_alert,
         )  # fmt: skip
 
     def _user(self, feed: str, found: Venue, lease: HeldLease) -> UserStream:
@@ -141,8 +143,12 @@ class StreamHost:
         self._publishers[lease.key] = publisher
         return UserStream(
             feed, found, self._network, publisher, timing=_timing(), figures=self.figures, clock=self._clock,
-            slots=self._slots,
+            slots=self._slots, on_alert=self._on_alert,
         )  # fmt: skip
+
+    def _on_alert(self, name: str, kind: str) -> None:
+        if kind == CUTS:
+            self._cut.add(name)
 
     async def _supervise(self, key: str, stream: Stream) -> None:
         """Starts a stream again that ended with an error."""
@@ -189,7 +195,15 @@ class StreamHost:
     async def _beat(self) -> None:
         while True:
             await self._guarded(lambda: database.run(demand.beat))
+            await self._guarded(self._write_down_cuts)
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _write_down_cuts(self) -> None:
+        """For the risk register, which follows the audit log (STR-8)."""
+        for name in sorted(self._cut):
+            details = {"stream": name, "cuts": CUTS_AN_HOUR + 1}
+            await database.run(partial(record, "stream.cuts", user_id=None, details=details))
+            self._cut.discard(name)
 
     async def _listen(self) -> None:
         """Wake-ups about connections; one that gets lost costs a second."""

@@ -141,13 +141,22 @@ class SocketSlots:
 
 UNBOUNDED = SocketSlots(inf)
 
+# What an alert is about.
+RECONNECT_FAILURE, CUTS = "reconnect_failure", "cuts"
+# Is told a socket's name, and what about it.
+OnAlert = Callable[[str, str], None]
+
+
+def unheard(name: str, kind: str) -> None:
+    """Nobody wants to know."""
+
 
 class KeptSocket:
     """Runs one session after the other. ``address`` is asked anew for every socket.
 
     ``on_up`` and ``on_down`` tell of the whole, not of single sockets: a renewal is neither. ``on_alert`` is called
-    with "reconnect_failure" when ALERT_AFTER tries failed, which doesn't end the trying, and with "cuts". Counts go to
-    ``figures``: connects, reconnects, cuts, connect_failures, renewals, reconnect_alerts, cut_alerts.
+    with the name and RECONNECT_FAILURE when ALERT_AFTER tries failed, which doesn't end the trying, or CUTS. Counts go
+    to ``figures``: connects, reconnects, cuts, connect_failures, renewals, reconnect_alerts, cut_alerts.
     """
 
     def __init__(
@@ -161,7 +170,7 @@ class KeptSocket:
         timing: Timing,
         figures: Counter[str],
         clock: Clock,
-        on_alert: Callable[[str], None] = lambda _: None,
+        on_alert: OnAlert = unheard,
         slots: SocketSlots = UNBOUNDED,
     ) -> None:
         self.name = name
@@ -191,7 +200,7 @@ class KeptSocket:
             pause = self._backoff.next()
             if self._backoff.tries == ALERT_AFTER:
                 self._figures["reconnect_alerts"] += 1
-                self._alert("reconnect_failure", tries=ALERT_AFTER)
+                self._alert(RECONNECT_FAILURE, tries=ALERT_AFTER)
             await asyncio.sleep(pause)
 
     async def stop(self, running: "asyncio.Task[None]") -> None:
@@ -296,7 +305,7 @@ class KeptSocket:
 
     def _alert(self, kind: str, **details: object) -> None:
         log.error("stream_alert", stream=self.name, alert=kind, **details)
-        self._on_alert(kind)
+        self._on_alert(self.name, kind)
 
     def _tell_down(self, reason: str, *, is_refused: bool) -> None:
         self._figures["sockets_refused"] += is_refused
@@ -304,7 +313,7 @@ class KeptSocket:
             self._figures["cuts"] += 1
             if self._cut_watch.is_too_much():
                 self._figures["cut_alerts"] += 1
-                self._alert("cuts", an_hour=CUTS_AN_HOUR + 1)
+                self._alert(CUTS, an_hour=CUTS_AN_HOUR + 1)
         log.warning("stream_down", stream=self.name, reason=reason, was_up=self.is_up, tries=self._backoff.tries)
         was_up, self.is_up, self.session = self.is_up, False, None
         if was_up or is_refused:

@@ -29,7 +29,16 @@ from connections.exchanges.contract import (
 from connections.exchanges.network import Network
 from connections.gateways import UnexpectedShape
 from connections.prices import PriceCache
-from connections.streaming.kept_socket import UNBOUNDED, Address, KeptSocket, SocketReader, SocketSlots, Timing
+from connections.streaming.kept_socket import (
+    UNBOUNDED,
+    Address,
+    KeptSocket,
+    OnAlert,
+    SocketReader,
+    SocketSlots,
+    Timing,
+    unheard,
+)
 from connections.streaming.market_publisher import MarketPublisher
 from connections.streaming.polling import RestPolling
 from connections.whole_books import WholeBook
@@ -73,6 +82,7 @@ class MarketStream:
         figures: Counter[str],
         clock: Clock,
         slots: SocketSlots = UNBOUNDED,
+        on_alert: OnAlert = unheard,
     ) -> None:
         self.feed = feed
         self.books: dict[str, OrderBook] = {}
@@ -106,7 +116,7 @@ class MarketStream:
             KeptSocket(
                 f"market {feed}" if not part else f"market {feed} {part + 1}", partial(self._address, part),
                 partial(self._session, part), on_up=self._on_up, on_down=self._on_down, timing=timing,
-                figures=figures, clock=clock, slots=slots,
+                figures=figures, clock=clock, on_alert=on_alert, slots=slots,
             )
             for part in range(venue.capabilities.market_sockets)
         )  # fmt: skip

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from connections.exchanges.contract import Venue
 from connections.exchanges.network import Network
-from connections.streaming.kept_socket import UNBOUNDED, SocketSlots, Timing
+from connections.streaming.kept_socket import UNBOUNDED, OnAlert, SocketSlots, Timing, unheard
 from connections.streaming.user_accounts import AccountKey
 from connections.streaming.user_publisher import UserPublisher
 from connections.streaming.user_socket import Account, UserSocket
@@ -29,12 +29,14 @@ class UserStream:
         figures: Counter[str],
         clock: Clock,
         slots: SocketSlots = UNBOUNDED,
+        on_alert: OnAlert = unheard,
     ) -> None:
         self.feed = feed
         self.publisher = publisher
         self._make = partial(
-            UserSocket, feed, venue, network, publisher, timing=timing, figures=figures, clock=clock, slots=slots
-        )
+            UserSocket, feed, venue, network, publisher, timing=timing, figures=figures, clock=clock, slots=slots,
+            on_alert=on_alert,
+        )  # fmt: skip
         self._most = venue.capabilities.accounts_per_user_socket
         # By the account that has it to itself, and those that carry many.
         self._own: dict[UUID, UserSocket] = {}

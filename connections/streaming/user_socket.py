@@ -34,13 +34,16 @@ from connections.exchanges.network import Network
 from connections.gateways import Credentials, KeyRefused, NothingHappened, OrderRejected, UnexpectedShape
 from connections.pool import open_connection
 from connections.streaming.kept_socket import (
+    RECONNECT_FAILURE,
     UNBOUNDED,
     Address,
     KeptSocket,
+    OnAlert,
     SocketReader,
     SocketSlots,
     StreamCut,
     Timing,
+    unheard,
 )
 from connections.streaming.user_accounts import AccountKey
 from connections.streaming.user_publisher import Line, UserPublisher
@@ -84,6 +87,7 @@ class UserSocket:
         figures: Counter[str],
         clock: Clock,
         slots: SocketSlots = UNBOUNDED,
+        on_alert: OnAlert = unheard,
     ) -> None:
         self.feed = feed
         self.accounts: dict[UUID, Account] = {}
@@ -96,6 +100,7 @@ class UserSocket:
         self._mode = feed.rpartition(":")[2]
         self.public: PublicApi = venue.public(self._mode, network)
         self._network = network
+        self._tell_alert = on_alert
         self.socket = KeptSocket(
             f"user {feed}", self._address, lambda reader: UserSession(self, reader), on_up=lambda: None,
             on_down=self._on_down, timing=timing, figures=figures, clock=clock, on_alert=self._on_alert,
@@ -138,9 +143,10 @@ class UserSocket:
         else:
             self.publisher.balances(line, frame, time.time_ns())
 
-    def _on_alert(self, kind: str) -> None:
+    def _on_alert(self, name: str, kind: str) -> None:
         """Whoever owns one of the accounts should know."""
-        if kind == "reconnect_failure":
+        self._tell_alert(name, kind)
+        if kind == RECONNECT_FAILURE:
             for account in self.accounts.values():
                 self.publisher.down(account.line, "ten tries to connect failed, trying on")
 

@@ -46,6 +46,9 @@ class Exchange:
     async def cancel_order(self) -> str:
         return await self.account()
 
+    async def order(self) -> str:
+        return await self.account()
+
     async def rules(self, symbol: str) -> str:
         return symbol
 
@@ -177,6 +180,17 @@ async def test_a_cancel_tries_an_exchange_that_failed_and_opens_the_way_for_all(
     clock.advance(5)
 
     assert await gateway.cancel_order() == "the account"
+    assert not await is_open(gateway)
+
+
+async def test_a_question_about_one_order_tries_too_and_one_about_the_account_does_not(
+    gateway: Any, exchange: Exchange, clock: ManualClock
+) -> None:
+    await fail(gateway, exchange, Unreachable("away"), 3)
+    clock.advance(5)
+
+    assert await is_open(gateway)
+    assert await gateway.order() == "the account"
     assert not await is_open(gateway)
 
 

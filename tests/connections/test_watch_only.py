@@ -107,6 +107,8 @@ async def test_other_processes_hear_of_it(watch: Watch, clock: ManualClock, clie
 
     assert not await other.refresh(client), "who found it alerts"
     assert other.reason(FEED) == watch.reason(FEED)
+    note(other, 3, MISFIT)
+    assert not await other.refresh(client), "and nobody else who finds the same"
 
 
 async def test_it_returns_by_itself_and_a_call_that_was_at_fault_is_on_probation(

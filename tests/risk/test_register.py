@@ -104,6 +104,18 @@ def test_what_concerns_the_installation_belongs_to_an_administrator(alice: User)
 
 
 @pytest.mark.django_db
+def test_what_befalls_an_exchange_or_a_stream_is_in_the_register() -> None:
+    User.objects.create_superuser("operator@example.org", PASSWORD)
+    record("exchange.watch_only", user_id=None, details={"feed": "upbit:live", "call": "account", "reason": "odd"})
+    record("stream.cuts", user_id=None, details={"stream": "user upbit:live", "cuts": 6})
+    assert register.follow() == 2
+    assert [(row.type, row.severity, row.description) for row in events()] == [
+        ("R1.1", "high", "nothing is entered at upbit:live any more: odd"),
+        ("R1.2", "medium", "user upbit:live was cut 6 times within an hour"),
+    ]
+
+
+@pytest.mark.django_db
 def test_events_are_counted_by_week_month_and_quarter(alice: User) -> None:
     for moment in ("2026-11-16", "2026-11-15", "2026-10-01", "2026-09-30", "2025-12-31"):
         entered(alice, at=datetime.fromisoformat(f"{moment}T23:59:00+00:00"))

@@ -20,6 +20,7 @@ from connections.prices import fetch_prices
 from connections.simulator.faults import SocketKind
 from connections.simulator.server import SimulatorServer
 from connections.streaming import host as host_module
+from connections.streaming import kept_socket
 from connections.streaming import user_socket as user_module
 from connections.streaming.host import StreamHost
 from desproject.lib.bus import Wake, wake
@@ -135,6 +136,25 @@ async def test_reading_a_key_is_audited_once_per_subscription_of_the_process(
     (entry,) = await database.run(entries)
     assert (entry.user_id, entry.resource_id) == (alice.pk, str(row.pk))
     assert KEY.api_key not in str(entry.details)
+
+
+async def test_a_stream_that_is_cut_too_often_is_in_the_audit_log(
+    hosts: Hosts, told: UserReader, alice: User, simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_socket, "CUTS_AN_HOUR", 0)
+    row = await database.run(bind, alice, KEY)
+    hosts.start()
+    await until(heard(told, row), "alice's account")
+    for socket in simulator.sockets.of(SocketKind.USER):
+        socket.close(1001)
+
+    def entries() -> list[AuditLog]:
+        with everyone():
+            return list(AuditLog.objects.filter(event_type="stream.cuts"))
+
+    while not (found := await database.run(entries)):
+        await asyncio.sleep(0.05)
+    assert [(entry.user_id, entry.details["stream"]) for entry in found] == [(None, f"user {FEED}")]
 
 
 async def test_a_connection_bound_later_is_heard_without_a_restart(

@@ -10,12 +10,13 @@ from django.conf import settings
 
 from accounts.models import User
 from accounts.tenancy import shard_of, tenant_scope
-from connections import database
+from connections import breaker, database
 from connections.events import StreamTold, encode, feed_stream, user_stream
 from connections.gateways import AccountSnapshot, AssetBalance
 from connections.models import Connection
 from desproject.lib import bus
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
+from desproject.lib.metrics.registry import METRICS
 from risk.models import RiskMetrics
 from tests.trading.engine.harness import FEED, Bench, running_bench, until
 from trading.engine import reconciliation, state
@@ -234,3 +235,24 @@ async def test_an_exchange_that_fails_again_and_again_is_left_alone_for_a_while(
         fired = (await bench.simulator.counters())["faults"]["http_error"]
         await has(bench, await bench.order(alice, connection), "rejected")
         assert (await bench.simulator.counters())["faults"]["http_error"] == fired
+
+
+async def test_what_became_of_an_order_is_known_long_before_the_breaker_closes(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The breaker stays open for five minutes by default, an order may be unknown for one."""
+    monkeypatch.setattr(breaker, "_URGENT_PAUSE", 0.2)
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        await bench.quote_of_the_simulator()
+        await account_of(bench, alice, connection)
+        opened = METRICS.snapshot("engine", "here").totals.get("gateway.breaker_opened", 0)
+        # The order's answer, and then two questions that try three times each.
+        await bench.simulator.fault("accept_then_timeout", method="POST", path="/api/v3/order", count=1)
+        await bench.simulator.fault("http_error", method="GET", path="/api/v3/order", status=503, count=6)
+
+        await has(bench, await bench.order(alice, connection), "filled")
+
+        assert (await bench.simulator.counters())["faults"]["http_error"] == 6
+        assert METRICS.snapshot("engine", "here").totals["gateway.breaker_opened"] == opened + 1
+    assert settings.CONFIG.breaker_seconds == 300
