@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.views import CONFLICT, MISSING, REFUSED, TenantViewSet
-from connections import selectors, services
+from connections import paper, selectors, services
 from connections.gateways import Credentials
 from connections.models import Connection, ConnectionStatus, Mode
-from desproject.lib.api import ErrorAnswer
+from desproject.lib.api import AmountField, ErrorAnswer
 
 AT_EXCHANGE = {
     502: OpenApiResponse(ErrorAnswer, "The exchange answered with something unexpected."),
@@ -28,12 +28,16 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     key_age_days = serializers.IntegerField(read_only=True)
     key_is_old = serializers.BooleanField(source="is_key_old", read_only=True)
     key_hint = serializers.CharField(read_only=True, help_text="What would make the key safer; empty when nothing.")
+    paper_of = serializers.UUIDField(
+        source="paper_of_id", read_only=True, allow_null=True,
+        help_text="Of a paper account: the connection whose exchange it trades at on paper.",
+    )
 
     class Meta:
         model = Connection
         fields = (
             "id", "name", "exchange", "mode", "api_key_masked", "key_version", "status", "status_reason",
-            "permissions", "last_checked_at", "key_age_days", "key_is_old", "key_hint", "created_at",
+            "permissions", "last_checked_at", "key_age_days", "key_is_old", "key_hint", "paper_of", "created_at",
         )
 
 
@@ -54,6 +58,13 @@ class NewConnectionSerializer(KeySerializer):
     name = serializers.CharField(max_length=80)
     exchange = serializers.CharField(max_length=32)
     mode = serializers.ChoiceField(choices=Mode.choices)
+
+
+class PaperAccountSerializer(serializers.Serializer[Any]):
+    balances = serializers.DictField(
+        child=AmountField(positive=True), required=False,
+        help_text="What the account begins with, by asset; without it the installation's PAPER_BALANCES.",
+    )
 
 
 class ConnectionChangesSerializer(KeySerializer):
@@ -128,3 +139,17 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Tenant
         """Asks the exchange again what the key may do; what it says is kept in `status` and `permissions`."""
         row = services.test_connection(user=self.tenant, connection=self.get_object())
         return Response(self.get_serializer(row).data)
+
+    @extend_schema(
+        operation_id="connection_paper_account", request=PaperAccountSerializer,
+        responses={201: ConnectionSerializer, **REFUSED, **MISSING, **CONFLICT},
+    )
+    @action(detail=True, methods=["post"], url_path="paper-account", serializer_class=ConnectionSerializer)
+    def paper_account(self, request: Request, id: object) -> Response:
+        """Opens the connection's paper account, for orders that never leave DES. One that was deleted begins anew."""
+        serializer = PaperAccountSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        row = paper.open_account(
+            user=self.tenant, connection=self.get_object(), balances=serializer.validated_data.get("balances")
+        )
+        return Response(self.get_serializer(row).data, status=status.HTTP_201_CREATED)

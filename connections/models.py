@@ -47,6 +47,12 @@ class Connection(TenantModel):
     last_checked_at = models.DateTimeField(null=True, blank=True)
     # Health checks in a row that found something wrong.
     failed_checks = models.PositiveSmallIntegerField(default=0, editable=False)
+    # Of a paper account: the connection that it stands in for, that one's mode, and what it began with (asset: amount).
+    paper_of = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    )
+    paper_market = models.CharField(max_length=16, blank=True, editable=False)
+    paper_start = models.JSONField(default=dict, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     is_deleted = models.BooleanField(default=False)
 
@@ -56,7 +62,10 @@ class Connection(TenantModel):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["user", "name"], condition=models.Q(is_deleted=False), name="connections_user_name"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["paper_of"], condition=models.Q(is_deleted=False), name="connections_one_paper_account"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -73,7 +82,7 @@ class Connection(TenantModel):
     @property
     def is_key_old(self) -> bool:
         """Whether its owner should make a new one (KEY-7)."""
-        return self.key_age_days > OLD_KEY_DAYS
+        return not self.is_paper and self.key_age_days > OLD_KEY_DAYS
 
     @property
     def key_hint(self) -> str:
@@ -85,7 +94,17 @@ class Connection(TenantModel):
     @property
     def feed(self) -> str:
         """The market data feed that this account trades against, for example ``binance_spot:simulator``."""
-        return f"{self.exchange}:{Mode.LIVE if self.mode == Mode.PAPER else self.mode}"
+        return f"{self.exchange}:{self.market}"
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether its orders never leave DES (ADR 25)."""
+        return bool(self.mode == Mode.PAPER)
+
+    @property
+    def market(self) -> str:
+        """The mode of the exchange whose prices it trades at."""
+        return str(self.paper_market or Mode.LIVE) if self.is_paper else str(self.mode)
 
 
 class Lease(models.Model):

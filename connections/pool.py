@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -17,9 +17,10 @@ from connections import database
 from connections.breaker import Breaker, guarded
 from connections.custody import read_credentials
 from connections.exchanges import venue
+from connections.exchanges.contract import PublicApi
 from connections.exchanges.network import Network
-from connections.gateways import Credentials, Gateway
-from connections.models import Connection
+from connections.gateways import Credentials, Gateway, NotOffered
+from connections.models import Connection, Mode
 from connections.watch_only import Watch
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 from desproject.lib.errors import DomainError, NotFound
@@ -44,9 +45,14 @@ class Opened:
 
     exchange: str
     mode: str
+    market: str
     version: int
     is_trusted: bool
     credentials: Credentials
+
+
+# Makes the gateway of a paper account: (connection, user, feed, the venue's public data).
+PaperGateways = Callable[[UUID, UUID, str, PublicApi], Gateway]
 
 
 class Look(NamedTuple):
@@ -88,7 +94,9 @@ class GatewayPool:
         max_size: int | None = None,
         idle_seconds: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        paper: PaperGateways | None = None,
     ) -> None:
+        self._paper = paper
         self.network = network or Network(clock)
         self.watch = Watch(clock)
         self.created = 0
@@ -211,18 +219,28 @@ class GatewayPool:
             if look is None:
                 raise NotFound("no such connection")
         opened = await database.run(open_connection, connection_id, user_id)
-        shapes = self.watch.shapes(f"{opened.exchange}:{opened.mode}")
-        gateway = guarded(
-            venue(opened.exchange).gateway(opened.credentials, opened.mode, self.network),
-            self._breaker(connection_id),
-            lambda call, error: shapes.note(call, str(connection_id), error),
-        )
+        gateway = self._made(connection_id, user_id, opened)
         entry = _Entry(gateway, user_id, opened.version, opened.is_trusted, now, now)
         self._entries[connection_id] = entry
         self.created += 1
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch(), name="gateway-watch")
         return entry
+
+    def _made(self, connection_id: UUID, user_id: UUID, opened: Opened) -> Gateway:
+        """Raises NotOffered for a paper account in a process that trades none."""
+        kind = venue(opened.exchange)
+        if opened.mode == Mode.PAPER:
+            if self._paper is None:
+                raise NotOffered("a paper account is at no exchange")
+            feed = f"{opened.exchange}:{opened.market}"
+            return self._paper(connection_id, user_id, feed, kind.public(opened.market, self.network))
+        shapes = self.watch.shapes(f"{opened.exchange}:{opened.mode}")
+        return guarded(
+            kind.gateway(opened.credentials, opened.mode, self.network),
+            self._breaker(connection_id),
+            lambda call, error: shapes.note(call, str(connection_id), error),
+        )
 
     def _breaker(self, connection_id: UUID) -> Breaker:
         """A new one with every gateway: another key is another chance."""
@@ -296,4 +314,5 @@ def open_connection(connection_id: UUID, user_id: UUID, use: str = "gateway") ->
         if row is None:
             raise NotFound("no such connection")
         is_trusted = GATEWAY_TRUST.reaches(row.user)
-        return Opened(row.exchange, row.mode, row.credential_version, is_trusted, read_credentials(row, use))
+        credentials = Credentials("", "") if row.is_paper else read_credentials(row, use)
+        return Opened(row.exchange, row.mode, row.market, row.credential_version, is_trusted, credentials)

@@ -18,7 +18,7 @@ from django.db.models import F
 from accounts.models import User
 from accounts.tenancy import shard_of
 from audit.record import record
-from connections import custody, key_destruction, usage
+from connections import custody, key_destruction, paper, usage
 from connections.exchanges import venue
 from connections.gateways import Credentials, KeyPermissions, KeyRefused, Unreachable
 from connections.models import Connection, ConnectionStatus, Mode
@@ -80,6 +80,8 @@ def change_connection(
     *, user: User, connection: Connection, name: str | None, credentials: Credentials | None
 ) -> Connection:
     """Renames a connection, replaces its key, or both; the new key is tested like a first one."""
+    if credentials is not None:
+        paper.require_key(connection)
     fields = ["updated_at"]
     if name is not None:
         connection.name = name
@@ -117,10 +119,11 @@ def delete_connection(*, user: User, connection: Connection) -> None:
     with transaction.atomic():
         # The engine holds the row shared while it commits an order: none can slip in between the check and the end.
         User.objects.select_for_update().get(pk=user.pk)
-        usage.require_unused(connection.pk)
-        key_destruction.end(connection)
-        connection.save(update_fields=key_destruction.ENDED_FIELDS)
-        _record(user, connection, "connection.deleted")
+        for row in (*paper.accounts_of(connection), connection):
+            usage.require_unused(row.pk)
+            key_destruction.end(row)
+            row.save(update_fields=key_destruction.ENDED_FIELDS)
+            _record(user, row, "connection.deleted")
         _wake_after_commit(user)
 
 
@@ -130,6 +133,7 @@ def test_connection(*, user: User, connection: Connection) -> Connection:
     A refused key makes the connection unhealthy; that is an answer, no error. Raises KeyDisabled, and GatewayError
     when the exchange can't be asked.
     """
+    paper.require_key(connection)
     if connection.status == ConnectionStatus.DISABLED:
         raise KeyDisabled("this key is disabled: replace it by a new one")
     credentials = custody.read_credentials(connection, "test")
@@ -156,7 +160,8 @@ def check_mode(exchange: str, mode: str) -> None:
     """Raises InvalidInput for an exchange that isn't known, or a mode that it or this installation doesn't have."""
     offered = venue(exchange).modes
     if mode == Mode.PAPER:
-        raise InvalidInput("paper trading is not there yet", fields={"mode": ["Paper trading is not there yet."]})
+        reason = "A paper account belongs to a connection: it is made when a strategy of that first trades on paper."
+        raise InvalidInput("a paper account is at no exchange", fields={"mode": [reason]})
     if mode not in offered:
         raise InvalidInput("no such mode", fields={"mode": [f"Must be one of: {', '.join(offered)}."]})
     if mode == Mode.SIMULATOR and not settings.CONFIG.simulator_url:

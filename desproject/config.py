@@ -16,6 +16,7 @@ from desproject.lib.crypto import Keyring
 BASE_DIR = Path(__file__).resolve().parent.parent
 # As long as the hash that it signs with (RFC 7518, 3.2): a shorter one can be guessed from any token.
 _JWT_SECRET_BYTES = 32
+_BALANCE = r"[A-Z0-9]{1,16}:\d{1,20}(\.\d{1,18})?"
 
 
 class ConfigurationError(SystemExit):
@@ -120,6 +121,12 @@ class Config(BaseSettings):
     liquidation_distance: str = Field("0.05", pattern=r"^0(\.\d{1,6})?$", validation_alias="LIQUIDATION_DISTANCE")
     price_gap_rate: str = Field("0.05", pattern=r"^0(\.\d{1,6})?$", validation_alias="PRICE_GAP_RATE")
     slippage_pause_rate: str = Field("0.005", pattern=r"^0(\.\d{1,6})?$", validation_alias="SLIPPAGE_PAUSE_RATE")
+    dry_run_seconds: int = Field(3600, ge=0, le=2_592_000, validation_alias="DRY_RUN_SECONDS")
+    paper_balances: str = Field(
+        "USDT:10000,KRW:10000000", pattern=rf"^{_BALANCE}(,{_BALANCE})*$", validation_alias="PAPER_BALANCES"
+    )
+    paper_fee_rate: str = Field("0.001", pattern=r"^0(\.\d{1,6})?$", validation_alias="PAPER_FEE_RATE")
+    paper_slippage_rate: str = Field("0.0005", pattern=r"^0(\.\d{1,6})?$", validation_alias="PAPER_SLIPPAGE_RATE")
     egress_address: str = Field("default", pattern=r"^[\w.:-]{1,60}$", validation_alias="EGRESS_ADDRESS")
     exchange_limits_factor: float = Field(1, ge=0.01, le=1_000_000, validation_alias="EXCHANGE_LIMITS_FACTOR")
     simulator_url: str = Field("", validation_alias="SIMULATOR_URL")

@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from accounts.tenancy import everyone
-from connections.models import Connection
+from connections.models import Connection, Mode
 from desproject.lib.money import ZERO
 from risk.models import KillLevel, KillSwitch, PolicyLevel, RiskMetrics, RiskPolicy
 from risk.policy import Limits, effective
@@ -32,9 +32,9 @@ class DaySum:
 
 
 def summed_metrics(since: date) -> list[DaySum]:
-    """The days from ``since`` on, newest first."""
+    """The days from ``since`` on, newest first; paper accounts are left out."""
     days: dict[tuple[date, str], list[RiskMetrics]] = defaultdict(list)
-    for row in RiskMetrics.objects.filter(date__gte=since):
+    for row in RiskMetrics.objects.filter(date__gte=since).exclude(connection__mode=Mode.PAPER):
         days[row.date, row.quote_asset].append(row)
     return [
         DaySum(

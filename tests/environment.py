@@ -36,6 +36,8 @@ def _prepare(worker: str) -> None:
         os.environ["MASTER_KEY_SOURCE"] = "environment"
         os.environ["DES_DATA_DIR"] = base
         os.environ.setdefault("LOG_LEVEL", "WARNING")
+        # Where the gate before live trading is the subject, a test sets it.
+        os.environ.setdefault("DRY_RUN_SECONDS", "0")
         return
     os.environ["DES_DATA_DIR"] = tempfile.mkdtemp(prefix=f"{worker}-", dir=os.environ["DES_DATA_DIR"])
     if os.environ.get("REDIS_URL", "").startswith("redis"):

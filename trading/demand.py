@@ -7,6 +7,7 @@ from trading.models import InstanceStatus, Order, Position, StrategyInstance
 from trading.order_states import OPEN
 from trading.quotes import bitcoin_in
 
+_OF_A_FEED = ("symbol", "connection__exchange", "connection__mode", "connection__paper_market")
 Wanted = dict[str, dict[str, set[str]]]
 
 
@@ -20,7 +21,7 @@ def wanted() -> Wanted:
             for connection in filter(None, (instance.connection, instance.connection_b)):
                 needed[connection.feed][instance.symbol].add(instance.timeframe)
         for model in (Order.objects.filter(status__in=OPEN), Position.objects.exclude(quantity=0)):
-            for row in model.select_related("connection").only("symbol", "connection__exchange", "connection__mode"):
+            for row in model.select_related("connection").only(*_OF_A_FEED):
                 needed[row.connection.feed].setdefault(row.symbol, set())
     for symbols in needed.values():
         for symbol in list(symbols):  # by it the worth of market orders is limited

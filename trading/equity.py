@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Count
 
 from accounts.tenancy import everyone
+from connections.models import Mode
 from desproject.lib.clock import SYSTEM_CLOCK, Clock, to_millis
 from desproject.lib.money import ZERO, exact, plain
 from trading.models import EquityPoint
@@ -34,12 +35,15 @@ class Line:
 def line(connection_id: UUID | None, since: datetime | None, asset: str | None) -> Line:
     """At most MOST_POINTS points since a moment (by default the last day), inside the tenant's scope.
 
-    Several connections are added up; one that has no point of a minute counts as it was last known. Without an asset:
-    the one with the most points. The line is thinned by time: each stretch of it keeps its newest point.
+    Several connections are added up, paper accounts left out; one that has no point of a minute counts as it was last
+    known. Without an asset: the one with the most points. The line is thinned by time: each stretch of it keeps its
+    newest point.
     """
     rows = EquityPoint.objects.filter(at__gte=since or SYSTEM_CLOCK.now() - _LOOK_BACK)
     if connection_id is not None:
         rows = rows.filter(connection_id=connection_id)
+    else:
+        rows = rows.exclude(connection__mode=Mode.PAPER)
     if asset is None:
         most = rows.values("asset").annotate(points=Count("pk")).order_by("-points", "asset").first()
         asset = most["asset"] if most else ""

@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.models import User
 from connections.gateways import Credentials
 from connections.models import Connection
+from connections.paper import require_key
 from connections.services import change_connection, disable_key
 from risk.models import KillLevel, KillSwitch
 from risk.services import press_kill_switch
@@ -35,8 +36,9 @@ class Leak:
 def answer_leak(*, user: User, connection: Connection, new_key: Credentials | None = None) -> Leak:
     """Inside the user's scope. Without ``new_key`` the connection stays disabled until its key is changed.
 
-    Raises what ``change_connection`` raises for the new key; the old one is disabled all the same.
+    Raises PaperAccountHasNoKey, and what ``change_connection`` raises: the old key is disabled all the same then.
     """
+    require_key(connection)
     with transaction.atomic():
         # First: it waits for commits under way, and nothing is committed for the connection after it.
         switch = press_kill_switch(

@@ -20,12 +20,14 @@ from connections.gateways import (
     Unreachable,
 )
 from connections.models import Connection, ConnectionStatus
+from connections.paper import require_key
 from connections.pool import lent_gateway
 from connections.services import KeyDisabled
 from desproject.lib.bus import Wake, wake
 from desproject.lib.errors import InvalidInput
 from risk.selectors import limits_of
 from trading.models import Command, CommandKind
+from trading.paper.account import LEVERAGE
 
 # Seconds that the exchange has to answer while somebody waits for it.
 _PATIENCE = 15
@@ -33,6 +35,8 @@ _PATIENCE = 15
 
 def read_margin(*, connection: Connection, symbol: str) -> MarginSettings:
     """What is in force. Raises NotOffered, InvalidInput for a symbol that isn't traded, KeyDisabled, GatewayError."""
+    if connection.is_paper:
+        return MarginSettings(LEVERAGE, MarginType.CROSS)
     return async_to_sync(_ask)(connection.exchange, connection.mode, _key(connection), symbol, None, None)
 
 
@@ -43,6 +47,7 @@ def set_margin(
 
     Raises what ``read_margin`` raises, and InvalidInput by field for what the exchange or the limits don't allow.
     """
+    require_key(connection)
     _check_limit(connection, leverage)
     key = _key(connection)
     found = async_to_sync(_ask)(connection.exchange, connection.mode, key, symbol, leverage, margin_type)

@@ -140,6 +140,8 @@ class Order(TenantModel):
     exchange_order_id = models.CharField(max_length=64, blank=True)
     # Somebody placed it at the exchange without DES; it was adopted, and counts like every other.
     elsewhere = models.BooleanField(default=False)
+    # It never leaves DES: its connection is a paper account.
+    paper = models.BooleanField(default=False)
     reject_code = models.CharField(max_length=64, blank=True)
     reject_reason = models.CharField(max_length=300, blank=True)
     idempotency_key = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001  # null keeps it unique only when given

@@ -12,13 +12,15 @@ from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
 
+from django.db.models import Q
+
 from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from audit.record import record
 from connections.gateways import Side
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 from desproject.lib.money import ZERO, exact, floor_to, settle
-from trading.models import InstanceStatus, StrategyInstance, Trade
+from trading.models import InstanceMode, InstanceStatus, StrategyInstance, Trade
 
 WINDOW = timedelta(days=7)
 # Fewer results say nothing about a strategy.
@@ -155,7 +157,10 @@ def _max_drawdown(found: Sequence[Result]) -> Decimal:
 def performance(instance_ids: Collection[UUID], clock: Clock = SYSTEM_CLOCK) -> dict[UUID, Performance]:
     """The figures of each of these instances, inside the scope that the caller has opened."""
     fills: dict[UUID, list[Fill]] = {key: [] for key in instance_ids}
-    rows = Trade.objects.filter(order__instance__in=instance_ids).order_by("executed_at", "created_at", "pk")
+    # On paper only what was traded on paper counts, live only what was traded live.
+    on_paper = Q(order__instance__mode=InstanceMode.PAPER)
+    of_mode = (on_paper & Q(order__paper=True)) | (~on_paper & Q(order__paper=False))
+    rows = Trade.objects.filter(of_mode, order__instance__in=instance_ids).order_by("executed_at", "created_at", "pk")
     for instance_id, *values in rows.values_list(
         "order__instance_id", "order_id", "side", "quantity", "realized_pnl", "executed_at"
     ).iterator():

@@ -10,6 +10,7 @@ from accounts import listeners as account_listeners
 from accounts.models import User
 from accounts.tenancy import shard_of
 from connections import demand, usage
+from connections.models import Connection
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
 from risk import listeners, targets
@@ -17,7 +18,7 @@ from risk.models import KillLevel
 from trading import strategies
 from trading.demand import wanted
 from trading.engine_count import ensure_engines
-from trading.models import ArbitrageFire, FireStatus, InstanceStatus, Order, Reservation, StrategyInstance
+from trading.models import ArbitrageFire, FireStatus, InstanceMode, InstanceStatus, Order, Reservation, StrategyInstance
 from trading.order_states import OPEN
 from trading.outside.registry import outside_strategies
 from trading.push import push_recheck, push_switch
@@ -51,8 +52,13 @@ def has_instance(target_id: UUID) -> bool:
 
 def who_needs(connection_id: UUID) -> str:
     """What of the tenant's trading still works with a connection; empty when nothing does."""
+    # A paper account is traded on by the instances that are on paper at the connection that it stands in for.
+    paper_of = Connection.objects.filter(pk=connection_id).values_list("paper_of", flat=True).first()
+    sides = Q(connection=connection_id) | Q(connection_b=connection_id)
+    if paper_of is not None:
+        sides |= Q(mode=InstanceMode.PAPER) & (Q(connection=paper_of) | Q(connection_b=paper_of))
     busy = StrategyInstance.objects.filter(
-        Q(connection=connection_id) | Q(connection_b=connection_id),
+        sides,
         is_deleted=False,
         status__in=[InstanceStatus.RUNNING, InstanceStatus.PAUSED],
     )

@@ -29,6 +29,7 @@ from trading.models import (
 )
 from trading.order_states import OrderStatus
 from trading.order_types import Lifetime, OrderKind
+from trading.paper.account import PREFIX
 from trading.performance import Performance
 from trading.positions import PositionState, unrealized
 
@@ -68,8 +69,8 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
             "id", "connection", "strategy_instance", "symbol", "side", "type", "time_in_force",
             "expires_at", "timeout_seconds", "quantity", "price", "stop_price", "trail_rate", "oco_group",
             "replaces", "reduce_only", "triggered_at", "status", "filled_quantity", "average_price", "expected_price",
-            "fee", "client_order_id", "exchange_order_id", "elsewhere", "reject_code", "reject_reason", "created_at",
-            "updated_at",
+            "fee", "client_order_id", "exchange_order_id", "elsewhere", "paper", "reject_code", "reject_reason",
+            "created_at", "updated_at",
         )
 
 
@@ -137,6 +138,7 @@ def request_hash(data: dict[str, Any]) -> str:
 
 
 class TradeSerializer(serializers.ModelSerializer[Trade]):
+    paper = serializers.SerializerMethodField()
     order = serializers.UUIDField(source="order_id", allow_null=True)
     connection = serializers.UUIDField(source="connection_id")
     side = serializers.ChoiceField(choices=[side.value for side in Side])
@@ -149,8 +151,11 @@ class TradeSerializer(serializers.ModelSerializer[Trade]):
         model = Trade
         fields = (
             "id", "order", "connection", "exchange_trade_id", "symbol", "side", "quantity", "price", "fee",
-            "fee_asset", "realized_pnl", "liquidity", "executed_at",
+            "fee_asset", "realized_pnl", "liquidity", "paper", "executed_at",
         )
+
+    def get_paper(self, trade: Trade) -> bool:
+        return str(trade.exchange_trade_id).startswith(PREFIX)
 
 
 class PositionSerializer(serializers.ModelSerializer[Position]):

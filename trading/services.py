@@ -15,14 +15,14 @@ from accounts.models import User
 from accounts.rate_limits import check_order
 from accounts.tenancy import shard_of
 from audit.record import record
-from connections import symbols
+from connections import paper, symbols
 from connections.gateways import Side
 from connections.models import Connection, ConnectionStatus, Mode
 from connections.services import KeyDisabled
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import Conflict, InvalidInput, NotFound
-from desproject.lib.money import plain
+from desproject.lib.money import ZERO, plain
 from trading import arbitrage_checks, order_checks, order_queue, selectors
 from trading.bars import TIMEFRAMES
 from trading.models import (
@@ -42,7 +42,7 @@ from trading.sizing import parse_sizing
 from trading.strategies import parse_params, strategy
 
 # Where an instance trades what.
-_PLACE = frozenset({"connection", "connection_b", "symbol"})
+_PLACE = frozenset({"connection", "connection_b", "symbol", "mode"})
 
 
 class IdempotencyConflict(Conflict):
@@ -93,6 +93,7 @@ def place_order(
         reduce_only=reduce_only,
         idempotency_key=idempotency_key,
         request_hash=request_hash,
+        paper=connection.is_paper,
     )
     _check_symbol(symbol)
     order_checks.check(order, now)
@@ -172,6 +173,7 @@ def replace_order(
         trail_rate=order.trail_rate if trail_rate is None else trail_rate,
         reduce_only=order.reduce_only,
         replaces=order.pk,
+        paper=order.paper,
     )
     if stop_price is not None:
         fresh.stop_price = stop_price
@@ -276,6 +278,7 @@ def update_instance(*, user: User, instance: StrategyInstance, **changes: Any) -
     else; InvalidInput by field."""
     if instance.status == InstanceStatus.RUNNING and set(changes) - {"name"}:
         raise Conflict("stop the strategy before changing it", code="INSTANCE_RUNNING")
+    was_paper = instance.mode == InstanceMode.PAPER
     moves = any(name in _PLACE and getattr(instance, name) != value for name, value in changes.items())
     for name, value in changes.items():
         setattr(instance, name, value)
@@ -283,19 +286,23 @@ def update_instance(*, user: User, instance: StrategyInstance, **changes: Any) -
     if moves:
         arbitrage_checks.require_listed(instance)
     with transaction.atomic():
+        fields = [*changes, "updated_at"]
         if moves:
             # The engine holds the row shared while it commits an order: none slips in after the check.
             User.objects.select_for_update().get(pk=user.pk)
-            _require_empty(instance)
-        instance.save(update_fields=[*changes, "updated_at"])
+            _require_empty(instance, may_hold=was_paper)
+        if moves and was_paper:  # what it held on paper stays behind in the paper account
+            instance.held_quantity, instance.state = ZERO, {}
+            fields += ["held_quantity", "state"]
+        instance.save(update_fields=fields)
         _record(user, instance, "changed")
         _wake_after_commit(user, "instance")
     return instance
 
 
-def _require_empty(instance: StrategyInstance) -> None:
+def _require_empty(instance: StrategyInstance, *, may_hold: bool) -> None:
     """What an instance holds is counted in the base asset of its symbol, on its connection. Raises Conflict."""
-    held = StrategyInstance.objects.values_list("held_quantity", flat=True).get(pk=instance.pk)
+    held = not may_hold and StrategyInstance.objects.values_list("held_quantity", flat=True).get(pk=instance.pk)
     unsettled = ArbitrageFire.objects.filter(instance=instance).exclude(status=FireStatus.SETTLED)
     if held or unsettled.exists() or Order.objects.filter(instance=instance, status__in=OPEN).exists():
         raise Conflict("it holds something, or has open orders: sell and cancel that first", code="INSTANCE_HOLDS")
@@ -319,9 +326,14 @@ def start_instance(*, user: User, instance: StrategyInstance) -> StrategyInstanc
     for connection in filter(None, (instance.connection, instance.connection_b)):
         if connection.is_deleted:
             raise Conflict("the strategy's connection was deleted", code="CONNECTION_DELETED")
-        _check_disclosure(user, connection)
+        if instance.mode == InstanceMode.LIVE:
+            _check_disclosure(user, connection)
     _check_instance(instance)
-    return _set_status(user, instance, InstanceStatus.RUNNING, "started")
+    with transaction.atomic():
+        if instance.mode == InstanceMode.PAPER:
+            for connection in filter(None, (instance.connection, instance.connection_b)):
+                paper.ensure_account(user, connection)
+        return _set_status(user, instance, InstanceStatus.RUNNING, "started")
 
 
 def pause_instance(*, user: User, instance: StrategyInstance) -> StrategyInstance:
@@ -354,8 +366,8 @@ def _check_instance(instance: StrategyInstance) -> None:
     strategy(instance.strategy)
     if instance.timeframe not in TIMEFRAMES:
         raise InvalidInput("no such timeframe", fields={"timeframe": [f"must be one of {', '.join(TIMEFRAMES)}"]})
-    if instance.mode == InstanceMode.PAPER or instance.connection.mode == Mode.PAPER:
-        raise InvalidInput("paper trading is not there yet", fields={"mode": ["must be live"]})
+    if instance.mode == InstanceMode.LIVE and instance.connection.is_paper:
+        raise InvalidInput("a paper account is never live", fields={"mode": ["must be paper on a paper account"]})
     arbitrage_checks.check_sides(instance)
     _nested("params", parse_params, instance.strategy, instance.params)
     _nested("sizing", parse_sizing, instance.sizing)

@@ -72,7 +72,6 @@ def test_an_instance_is_made_stopped(as_alice: APIClient, connection: Connection
         ({"symbol": "BTC-USDT"}, "symbol"),
         ({"symbol": ""}, "symbol"),
         ({"timeframe": "7m"}, "timeframe"),
-        ({"mode": "paper"}, "mode"),
         ({"mode": "real"}, "mode"),
         ({"name": ""}, "name"),
         ({"name": "n" * 81}, "name"),

@@ -58,6 +58,7 @@ API: dict[tuple[str, str], Verdict] = {
     # Alice's is a spot account.
     ("get", "/api/connections/{id}/leverage"): of_a_row(400),
     ("put", "/api/connections/{id}/leverage"): of_a_row(400),
+    ("post", "/api/connections/{id}/paper-account"): of_a_row(201),
     ("post", "/api/connections/{id}/reconcile"): of_a_row(202),
     ("post", "/api/connections/{id}/test"): of_a_row(200),
     ("get", "/api/devices"): OWN_LIST,

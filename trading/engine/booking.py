@@ -389,6 +389,8 @@ def _move_instance(booking: Booking, state: TenantState, fill: Fill, rules: Symb
     row = booking.instance or state.instances.get(booking.order.instance_id)
     if row is None or row.connection_b_id is not None:  # deleted meanwhile; an arbitrage holds nothing for itself
         return
+    if row.connection_id != booking.account.connection.pk:  # of before it went from paper to live, or back
+        return
     base_fee = fill.fee if fill.fee_asset == rules.base else ZERO
     delta = fill.quantity - base_fee if fill.side == Side.BUY else -(fill.quantity + base_fee)
     booking.instance = changed(row, held_quantity=max(row.held_quantity + delta, ZERO))

@@ -28,6 +28,7 @@ from trading.engine.state import Account
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Triggers
 from trading.models import Order
+from trading.paper.exchange import PaperExchange
 from trading.push import News, push, skip, watched
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class Desk:
     rules: Sequence[RiskRule]
     sends: SendSlots
     triggers: Triggers
+    paper: PaperExchange
     quotes: dict[tuple[str, str], Quote] = field(default_factory=dict)
     books: dict[tuple[str, str], BookState] = field(default_factory=dict)
     # Called when something of an order was booked, after the commit: what goes on from there.

@@ -18,7 +18,8 @@ from accounts.tenancy import SHARDS, shard_of
 from audit.record import record
 from connections.database import DatabaseThreads
 from connections.database import run as run_in_db
-from connections.events import decode_user, user_stream
+from connections.events import BookState, Quote, decode_user, user_stream
+from connections.gateways import OrderReport
 from connections.leases import HeldLease, LeaseKeeper
 from connections.pool import GatewayPool
 from desproject.lib import bus
@@ -44,6 +45,7 @@ from trading.engine.send_slots import SendSlots
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Instrument, Triggers
 from trading.engine_count import SHARD
+from trading.paper.exchange import PaperExchange
 from trading.strategies import strategies
 
 log = structlog.get_logger(__name__)
@@ -95,9 +97,12 @@ class Engine:
             clock=clock,
         )
         committer = Committer(self._commit_thread.run)
+        quotes: dict[Instrument, Quote] = {}
+        books: dict[Instrument, BookState] = {}
+        paper = PaperExchange(quotes, books, clock, self._on_paper)
         self.desk = Desk(
-            clock, committer, GatewayPool(), keeper, rules(), SendSlots(settings.CONFIG.engine_sends),
-            Triggers(self._on_price),
+            clock, committer, GatewayPool(paper=paper.gateway), keeper, rules(),
+            SendSlots(settings.CONFIG.engine_sends), Triggers(self._on_price), paper, quotes, books,
         )  # fmt: skip
         self.desk.on_booked = partial(arbitrage_settling.on_booked, self.desk)
         self.market = Market(self.desk, self._redis, self.tenants)
@@ -192,6 +197,7 @@ class Engine:
     async def _load(self, user_id: UUID, lease: HeldLease) -> None:
         if (old := self.tenants.get(user_id)) is not None:
             old.abandon()
+        self.desk.paper.forget(user_id)
         loaded = await run_in_db(state.load, user_id, self.desk.clock)
         if not self.desk.keeper.still_valid(lease.key, lease.epoch):
             return  # lost meanwhile: its loss was handled before there was anything to close
@@ -215,6 +221,7 @@ class Engine:
         await self._finish(tenant)
         await tenant.close()
         self.tenants.pop(tenant.user_id, None)
+        self.desk.paper.forget(tenant.user_id)
         for account in tenant.state.accounts.values():
             await self.desk.pool.close(account.connection.pk)
 
@@ -327,6 +334,11 @@ class Engine:
 
     async def _on_price(self, tenant: Tenant, instrument: Instrument, price: Decimal) -> None:
         await conditional.on_price(self.desk, tenant, instrument, price)
+
+    def _on_paper(self, user_id: UUID, connection_id: UUID, report: OrderReport) -> None:
+        tenant = self.tenants.get(user_id)
+        if tenant is not None:
+            tenant.post(partial(user_events.on_report, self.desk, tenant, connection_id, report))
 
     async def _watch_exchanges(self) -> None:
         """What this engine's exchanges answer is judged, and what other engines found is heard (CON-7)."""

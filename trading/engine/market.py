@@ -298,11 +298,14 @@ class Market:
             dirty.add(instrument)
             if (part := self._desk.gaps.take_quote(instrument, event)) is not None:
                 self._desk.spawn(self._report_gap(feed, event.symbol, part), f"gap-{event.symbol}")
-            if instrument in self._desk.triggers and not self._desk.is_distrusted(*instrument):
-                self._desk.triggers.on_price(instrument, (event.bid + event.ask) / 2)
+            if not self._desk.is_distrusted(*instrument):
+                self._desk.paper.on_event(feed, event)
+                if instrument in self._desk.triggers:
+                    self._desk.triggers.on_price(instrument, (event.bid + event.ask) / 2)
         elif isinstance(event, PublicTrade | CandleUpdate):
             if isinstance(event, PublicTrade):  # what was really paid counts whatever the book looks like
                 self._desk.triggers.on_price(instrument, event.price)
+                self._desk.paper.on_event(feed, event)
             for chart in self._by_instrument.get(instrument, ()):
                 if chart.seeded:
                     self._finish(chart, chart.builder.consume(event), event.seen_ns)

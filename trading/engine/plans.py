@@ -74,6 +74,7 @@ def market_order(
         symbol=symbol,
         side=side,
         type=OrderType.MARKET,
+        paper=account.connection.is_paper,
         time_in_force=TimeInForce.GTC,
         quantity=quantity,
         status=OrderStatus.NEW,

@@ -40,8 +40,8 @@ from trading.engine.state import Account, LiveOrder, changed, read_metrics
 from trading.engine.tenant import Tenant
 from trading.models import Order, OrderAttempt
 from trading.order_life import patience
+from trading.order_requests import request_of
 from trading.order_states import OrderStatus
-from trading.order_types import time_in_force_sent, type_sent
 from trading.positions import is_on_margin
 
 log = structlog.get_logger(__name__)
@@ -69,20 +69,6 @@ def attempt(tenant: Tenant, order: Order, number: int, deadline_at: datetime) ->
         shard=tenant.shard,
         epoch=tenant.epoch,
         send_deadline=deadline_at,
-    )
-
-
-def request_of(order: Order, client_order_id: str) -> OrderRequest:
-    """The order as a gateway sends it."""
-    return OrderRequest(
-        client_order_id=client_order_id,
-        symbol=order.symbol,
-        side=Side(order.side),
-        type=type_sent(order.type),
-        quantity=order.quantity,
-        price=order.price,
-        time_in_force=time_in_force_sent(order.time_in_force),
-        reduce_only=order.reduce_only,
     )
 
 

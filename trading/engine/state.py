@@ -2,6 +2,7 @@
 
 import copy
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ from trading.engine.pace import Pace
 from trading.engine.pairs import Pairs, read_pairs
 from trading.models import (
     Balance,
+    InstanceMode,
     InstanceStatus,
     Order,
     OrderAttempt,
@@ -229,10 +231,13 @@ class TenantState:
         def find(level: PolicyLevel, target: UUID | None) -> RiskPolicy | None:
             return next((p for p in self.policies if p.level == level and p.target_id == target), None)
 
+        paper_of = self._paper_of(connection_id)
+        of_connection = find(PolicyLevel.CONNECTION, connection_id) or find(PolicyLevel.CONNECTION, paper_of)
+
         return effective(
             [
                 find(PolicyLevel.STRATEGY, instance_id),
-                find(PolicyLevel.CONNECTION, connection_id),
+                of_connection,
                 find(PolicyLevel.USER, self.user_id),
             ]
         )
@@ -242,9 +247,15 @@ class TenantState:
         if self.is_barred:
             return "the user is deactivated"
         for switch in self.switches:
-            if switch.level == KillLevel.SYSTEM or switch.target_id in (self.user_id, connection_id, instance_id):
+            targets = (self.user_id, connection_id, instance_id, self._paper_of(connection_id))
+            if switch.level == KillLevel.SYSTEM or switch.target_id in targets:
                 return f"{switch.level} kill switch: {switch.reason}"
         return ""
+
+    def _paper_of(self, connection_id: UUID) -> UUID | None:
+        """The connection that a paper account stands in for: its limits and kill switches hold on paper too."""
+        account = self.accounts.get(connection_id)
+        return account.connection.paper_of_id if account is not None else None
 
 
 def load(user_id: UUID, clock: Clock) -> TenantState:
@@ -275,13 +286,30 @@ def read_settings(user_id: UUID) -> UserSettings:
     """Reads connections, instances, policies and kill switches (in a database thread: no state is touched there)."""
     with tenant_scope(user_id):
         connections = {row.pk: row for row in Connection.objects.filter(is_deleted=False)}
-        instances = {row.pk: row for row in StrategyInstance.objects.filter(is_deleted=False)}
+        rows = _on_their_accounts(StrategyInstance.objects.filter(is_deleted=False), connections)
+        instances = {row.pk: row for row in rows}
         policies = list(RiskPolicy.objects.all())
         switches = list(KillSwitch.objects.filter(lifted_at__isnull=True).exclude(level=KillLevel.SYSTEM))
     with everyone():
         switches += KillSwitch.objects.filter(lifted_at__isnull=True, level=KillLevel.SYSTEM)
     is_barred = not User.objects.filter(pk=user_id, is_active=True, is_deleted=False).exists()
     return UserSettings(connections, instances, policies, switches, is_barred)
+
+
+def _on_their_accounts(
+    rows: Iterable[StrategyInstance], connections: Mapping[UUID, Connection]
+) -> Iterator[StrategyInstance]:
+    """Here an instance on paper is bound to the paper accounts of its connections, so that nothing below can take it
+    for one that is live. One whose paper account isn't there (any more) isn't either."""
+    twins = {row.paper_of_id: key for key, row in connections.items() if row.paper_of_id}
+    twins |= {key: key for key, row in connections.items() if row.is_paper}
+    for row in rows:
+        if row.mode == InstanceMode.PAPER:
+            if row.connection_id not in twins or (row.connection_b_id and row.connection_b_id not in twins):
+                continue
+            row.connection_id = twins[row.connection_id]
+            row.connection_b_id = twins[row.connection_b_id] if row.connection_b_id else None
+        yield row
 
 
 def take_settings(state: TenantState, settings: UserSettings) -> None:

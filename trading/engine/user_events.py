@@ -1,5 +1,7 @@
 """What the exchange tells of a tenant's account by its stream, checked for gaps: after one it is asked."""
 
+from uuid import UUID
+
 from connections.events import AnyUserEvent, BalancesTold, OrderTold, StreamTold
 from connections.gateways import (
     AccountSnapshot,
@@ -30,7 +32,7 @@ async def on_event(desk: Desk, tenant: Tenant, event: AnyUserEvent) -> None:
             account.missed_events()
             account.heard_at = float("-inf")
     elif isinstance(event, OrderTold):
-        await _on_order(desk, tenant, account, event)
+        await _on_order(desk, tenant, account, _report(event))
     elif isinstance(event, BalancesTold):
         await _on_balances(desk, tenant, account, event)
     if not account.entries_open:
@@ -50,8 +52,14 @@ def _check_sequence(account: Account, event: AnyUserEvent) -> None:
         account.stream_epoch, account.stream_sequence = event.epoch, event.sequence
 
 
-async def _on_order(desk: Desk, tenant: Tenant, account: Account, event: OrderTold) -> None:
-    report = _report(event)
+async def on_report(desk: Desk, tenant: Tenant, connection_id: UUID, report: OrderReport) -> None:
+    """What happened to an order of a paper account."""
+    account = tenant.state.accounts.get(connection_id)
+    if account is not None:
+        await _on_order(desk, tenant, account, report)
+
+
+async def _on_order(desk: Desk, tenant: Tenant, account: Account, report: OrderReport) -> None:
     live = await adoption.order_of(desk, tenant, account, report)
     if live is not None:
         await sending.book_report(desk, tenant, account, live, report, cause="stream")
