@@ -3,7 +3,7 @@ they count by the second, a machine that stands still may make a simulated excha
 
 import pytest
 
-from tests.drills import budget
+from tests.drills.budget import drill
 
 _BY_THE_MINUTE = ("binance_spot", "binance_usdm")
 
@@ -12,7 +12,7 @@ _BY_THE_MINUTE = ("binance_spot", "binance_usdm")
 @pytest.mark.system
 def test_tenants_at_full_throttle_are_never_refused_by_an_exchange() -> None:
     """The long drill measures fairness and how long cancels wait: a busy machine may not break a test."""
-    figures = budget.run(8.0, venues=_BY_THE_MINUTE)
+    figures = drill.run(8.0, venues=_BY_THE_MINUTE)
 
     assert figures["refused_by_exchange"] == 0, figures
     assert figures["cancels"] > 10, figures
@@ -24,4 +24,4 @@ def test_tenants_at_full_throttle_are_never_refused_by_an_exchange() -> None:
 @pytest.mark.system
 def test_without_the_budget_the_same_tenants_are_refused() -> None:
     """Where that shows soonest: eight orders a second are allowed."""
-    assert budget.run(4.0, venues=("upbit",), without_budget=True)["refused_by_exchange"] > 0
+    assert drill.run(4.0, venues=("upbit",), without_budget=True)["refused_by_exchange"] > 0

@@ -1,12 +1,6 @@
-"""The budget drill: six tenants on one address ask every exchange for all they can get, and none ever says no.
+"""The drill itself: a Redis, a simulated exchange, three processes of two tenants each, and what they got: see
+__main__.py."""
 
-``python -m tests.drills.budget --duration 300``. Three processes of two tenants each, a Redis (REDIS_URL's, else one of
-its own) and a simulated exchange whose limits are the real ones. The tenants are of different greed, and each cancels
-four times a second at each exchange. The last line on standard output is the result as JSON; exit code 1 unless the
-exchange never answered 429 or 418, each tenant got a fair share of each exchange, and cancels got their turn in time.
-"""
-
-import argparse
 import json
 import os
 import subprocess
@@ -24,7 +18,7 @@ import redis
 
 from desproject import private_redis
 from desproject.config import BASE_DIR
-from tests.bench.children import Child, say
+from tests.bench.children import Child
 
 NAMES = ("alice", "bob", "charlie", "dora", "emil", "frida")
 PROCESSES = 3
@@ -113,7 +107,7 @@ def _work(jobs: list[dict[str, Any]], environment: Mapping[str, str], seconds: f
 
 def _worker(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.drills.budget_worker"], cwd=BASE_DIR, env=environment, text=True,
+        [sys.executable, "-m", "tests.drills.budget.worker"], cwd=BASE_DIR, env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -197,17 +191,3 @@ def _wait(url: str) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--duration", type=float, default=300.0, help="seconds, %(default)s by default")
-    parser.add_argument("--without-budget", action="store_true", help="what happens when nobody counts")
-    chosen = parser.parse_args()
-    figures = run(chosen.duration, without_budget=chosen.without_budget)
-    say(figures)
-    return 0 if figures["held"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The soak itself, in a process whose environment names a migrated database and a simulator: see pool.py.
+"""The soak itself, in a process whose environment names a migrated database and a simulator: see __main__.py.
 
 The pool is smaller than the number of connections, so the least recently used are evicted all the time; at each rest
 everybody pauses for longer than a gateway may be idle, and what is still open then has leaked.
@@ -335,7 +335,7 @@ async def _soak(wanted: argparse.Namespace) -> Result:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.drills.pool_soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.drills.pool.soak", description=__doc__)
     parser.add_argument("--duration", type=float, required=True)
     for name in ("connections", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)

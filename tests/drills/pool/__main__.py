@@ -1,7 +1,7 @@
 """The pool's soak: many connections used at random by a few tasks, while keys are replaced and connections deleted.
 
 ``python -m tests.drills.pool --duration 600``: on SQLite, or on what DATABASE_URL names; the exchange is a simulator in
-a process of its own. The last line on standard output is the result as JSON (pool_soak.py says what it holds); exit
+a process of its own. The last line on standard output is the result as JSON (soak.py says what it holds); exit
 code 1 if ever two gateways of one connection were open, if one was another account's or outlived its connection, or if
 sockets, tasks or memory grew.
 """
@@ -30,7 +30,7 @@ def main(wanted: dict[str, Any]) -> int:
         with Simulator() as simulator:
             soak = [f"--{name}={value}" for name, value in wanted.items()]
             told = [f"--control={simulator.told['control']}", f"--token={simulator.told['control_token']}"]
-            command = [sys.executable, "-m", "tests.drills.pool_soak", *soak, *told]
+            command = [sys.executable, "-m", "tests.drills.pool.soak", *soak, *told]
             return subprocess.run(command, cwd=BASE_DIR, check=False).returncode
 
 
