@@ -76,6 +76,7 @@ def open_credentials(connection: Connection, *, keyring: Keyring | None = None) 
             keys.open(connection.api_key_sealed, key_place(connection.user_id, connection.pk)),
             keys.open(connection.api_secret_sealed, secret_place(connection.user_id, connection.pk)),
             tenant=str(connection.user_id),
+            connection=str(connection.pk),
         )
     except CustodyError as error:
         raise CredentialsUnreadable(f"the stored key can't be opened: {error}") from None

@@ -132,12 +132,14 @@ class UnreadableRefusal(UnexpectedShape):
 class Credentials:
     """An API key in the clear; lives only in memory and never shows itself.
 
-    ``tenant`` names who shares in the exchange's request limits by it; empty for a key that isn't stored (yet).
+    ``tenant`` names who shares in the exchange's request limits by it, ``connection`` whose account it is; both are
+    empty for a key that isn't stored (yet).
     """
 
     api_key: str = field(repr=False)
     api_secret: str = field(repr=False)
     tenant: str = field(default="", compare=False)
+    connection: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class Config(BaseSettings):
     paper_slippage_rate: str = Field("0.0005", pattern=r"^0(\.\d{1,6})?$", validation_alias="PAPER_SLIPPAGE_RATE")
     egress_address: str = Field("default", pattern=r"^[\w.:-]{1,60}$", validation_alias="EGRESS_ADDRESS")
     exchange_limits_factor: float = Field(1, ge=0.01, le=1_000_000, validation_alias="EXCHANGE_LIMITS_FACTOR")
+    exchange_api_dir: str = Field("", validation_alias="EXCHANGE_API_DIR")
     simulator_url: str = Field("", validation_alias="SIMULATOR_URL")
 
     @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
@@ -174,6 +175,13 @@ class Config(BaseSettings):
         if parts.username or not (parts.scheme == "https" or (parts.scheme == "http" and is_near)):
             raise ValueError("must start with https:// (http:// only for an agent on this machine)")
         return value.rstrip("/")
+
+    @field_validator("exchange_api_dir")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if value and not Path(value).is_dir():
+            raise ValueError("is no folder")
+        return value
 
     @field_validator("simulator_url")
     @classmethod

@@ -1,8 +1,9 @@
-"""Loads a venue's api.toml, refuses it when something is missing or unknown, and finds the addresses of a mode."""
+"""Reads a venue's api.toml, refuses it when something is missing or unknown, and finds the addresses of a mode."""
 
+import re
 import tomllib
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from django.conf import settings
@@ -11,6 +12,8 @@ from connections.budget.limits import LimitRow
 from desproject.lib.errors import InvalidInput
 
 SIMULATOR = "simulator"
+# A version's name stands in metrics too.
+_VERSION = re.compile(r"[\w.-]{1,32}")
 
 
 class BadApiFile(Exception):
@@ -30,6 +33,7 @@ class ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: str
     documents: str
+    bases: dict[str, Any]
     timeframes: Timeframes
     fields: dict[str, dict[str, str]]
     budgets: dict[str, LimitRow]
@@ -50,35 +54,52 @@ class ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 found.setdefault((method, paths[name]), []).append((limit, cost))
         return found
 
-    def check_field_names(self, structs: dict[str, type[msgspec.Struct]]) -> None:
-        """Raises BadApiFile when the file maps a field that no such record has."""
-        for record, struct in structs.items():
-            if unknown := set(self.fields[record]) - set(struct.__struct_fields__):
-                raise BadApiFile(f"fields.{record} names unknown fields: {', '.join(sorted(unknown))}")
+    def word(self, record: str, field: str) -> str:
+        """The venue's name of one of a record's fields."""
+        return self.fields[record].get(field, field)
 
 
 Api = TypeVar("Api", bound=ApiFile)
 Base = TypeVar("Base")
 
 
-def load(text: str, kind: type[Api]) -> Api:
-    """Reads and checks a file's text. Raises BadApiFile."""
+def load(text: str, kind: type[Api], records: Mapping[str, type[msgspec.Struct]]) -> Api:
+    """Reads and checks a file's text; ``records`` are those whose fields it maps. Raises BadApiFile."""
     try:
         api = msgspec.convert(tomllib.loads(text), kind)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise BadApiFile(str(error)) from error
+    if not _VERSION.fullmatch(api.version):
+        raise BadApiFile("version must be a name of letters, digits, dots and dashes")
     for name, path in msgspec.to_builtins(getattr(api, "paths", {})).items():
         if not path.startswith("/"):
             raise BadApiFile(f"paths.{name} must start with a slash")
+    if not any(row.of == "address" for row in api.budgets.values()):
+        raise BadApiFile("budgets must have one of an address")
     api.costs_by_request()
-    for record, names in api.fields.items():
-        if len(set(names.values())) != len(names):
-            raise BadApiFile(f"fields.{record} names one field twice")
+    _check_fields(api, records)
     return api
 
 
-def base_of(bases: Mapping[str, Base], mode: str) -> Base:
-    """The addresses of a mode other than the simulator's. Raises InvalidInput for one that isn't there."""
+def _check_fields(api: ApiFile, records: Mapping[str, type[msgspec.Struct]]) -> None:
+    """Raises BadApiFile where the file leaves a record out, or maps what there isn't, or two fields to one."""
+    if differing := set(api.fields) ^ set(records):
+        raise BadApiFile(f"fields must have these records and no others: {', '.join(sorted(differing))}")
+    for record, row in records.items():
+        fields = row.__struct_fields__
+        if unknown := set(api.fields[record]) - set(fields):
+            raise BadApiFile(f"fields.{record} names unknown fields: {', '.join(sorted(unknown))}")
+        if len({api.word(record, field) for field in fields}) != len(fields):
+            raise BadApiFile(f"fields.{record} names one field twice")
+
+
+def base_of(bases: Mapping[str, Base], mode: str, at: Callable[[str, str], Base], prefix: str = "") -> Base:
+    """The addresses of a mode; ``at`` makes the simulator's of where it is by HTTP and by WebSocket.
+
+    Raises InvalidInput for a mode that isn't there.
+    """
+    if mode == SIMULATOR:
+        return at(*simulator_addresses(prefix))
     if mode not in bases:
         raise InvalidInput("this exchange has no such mode", fields={"mode": [f"one of {', '.join(bases)}"]})
     return bases[mode]

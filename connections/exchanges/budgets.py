@@ -30,7 +30,6 @@ class VenueBudgets:
         self._feed = feed.replace(":", "_")
         self._network = network
         self._costs = api.costs_by_request()
-        self._address: dict[str, Budget] = {}
         self._place = f"{settings.CONFIG.egress_address}:{feed}:{base}"
 
     def sender(self, credentials: Credentials) -> Sender:
@@ -81,18 +80,15 @@ class VenueBudgets:
         names = [name for name, row in self._api.budgets.items() if row.of == "address"]
         await asyncio.gather(*(self._shared(name).shut(seconds, banned=banned) for name in names))
 
-    async def aclose(self) -> None:
-        for budget in self._address.values():
-            await budget.aclose()
-
     def _shared(self, name: str) -> Budget:
-        found = self._address.get(name)
-        if found is None:
-            bucket = self._bucket(name)
-            client = self._network.shared("redis", bus.connect)
-            ledger = SharedLedger(f"{self._place}:{name}", bucket, client, self._network.clock)
-            found = self._address[name] = Budget(f"{self._feed}_{name}", bucket, ledger, self._network.clock)
-        return found
+        """One of the process, which all versions of the venue share: the exchange counts what the address sends."""
+        bucket = self._bucket(name)
+        return self._network.shared((self._place, name, bucket), lambda: self._made(name, bucket))
+
+    def _made(self, name: str, bucket: Bucket) -> Budget:
+        client = self._network.shared("redis", bus.connect)
+        ledger = SharedLedger(f"{self._place}:{name}", bucket, client, self._network.clock)
+        return Budget(f"{self._feed}_{name}", bucket, ledger, self._network.clock)
 
     def _own(self, name: str) -> Budget:
         clock, bucket = self._network.clock, self._bucket(name)

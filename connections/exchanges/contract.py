@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from connections.events import MarketEvent, PublicTrade, Quote
 from connections.exchanges.network import Network
+from connections.exchanges.versions import Versions
 from connections.gateways import AssetBalance, Candle, Credentials, Gateway, GatewayError, OrderReport
 
 Levels = tuple[tuple[Decimal, Decimal], ...]
@@ -257,18 +258,27 @@ class Venue(Protocol):
 
     slug: str
     title: str
-    timeframes: Sequence[str]
-    capabilities: Capabilities
+    versions: Versions[Any]
+
+    @property
+    def timeframes(self) -> Sequence[str]:
+        """Of the candles that it tells."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
 
     @property
     def modes(self) -> Collection[str]:
         """The modes that can be used in this process; differs with the configuration."""
 
     def gateway(self, credentials: Credentials, mode: str, network: Network) -> Gateway:
-        """A gateway for one account. Raises InvalidInput for a mode that the venue doesn't have."""
+        """A gateway for one account, by the version that the account goes by now. Raises InvalidInput for a mode that
+        the venue doesn't have."""
 
     def public(self, mode: str, network: Network) -> PublicApi:
-        """The venue's public data; one shared object a network and mode."""
+        """The venue's public data, by the version that the mode goes by now; one shared object a network, mode and
+        version."""
 
     async def market_dialects(self, mode: str, network: Network) -> Sequence[MarketDialect]:
         """One an address, as many as the capabilities say. Reads the symbol table first: may raise GatewayError."""

@@ -107,9 +107,9 @@ class Network:
         return found
 
     async def aclose(self) -> None:
-        """Closes every socket, and what is shared and has an ``aclose``."""
+        """Closes every socket, and what is shared and has an ``aclose``, the newest first: it may use the others."""
         shared, self._shared = self._shared, {}
-        for found in shared.values():
+        for found in reversed(shared.values()):
             if (close := getattr(found, "aclose", None)) is not None:
                 await close()
         if self._session is not None:

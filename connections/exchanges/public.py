@@ -28,6 +28,7 @@ from connections.gateways import (
     Throttled,
     Unreachable,
 )
+from desproject.lib.metrics.registry import METRICS
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class VenuePublic(ABC):
     place. A venue says how its symbols and its time are asked for."""
 
     def __init__(self, api: ApiFile, feed: str, base: str, network: Network) -> None:
+        self.api = api
         self.network = network
         self.base = base
         self.budgets = VenueBudgets(api, feed, base, network)
@@ -60,6 +62,7 @@ class VenuePublic(ABC):
         self._symbols_lock = asyncio.Lock()
         self._rereading: asyncio.Task[None] | None = None
         self._clock_lock = asyncio.Lock()
+        self._counted = f"exchange_api.{feed.replace(':', '_')}_{api.version}_requests"
 
     @abstractmethod
     async def _ask_symbols(self) -> Symbols:
@@ -74,7 +77,6 @@ class VenuePublic(ABC):
         if self._rereading is not None:
             self._rereading.cancel()
             await asyncio.gather(self._rereading, return_exceptions=True)
-        await self.budgets.aclose()
 
     # Symbols.
 
@@ -164,6 +166,7 @@ class VenuePublic(ABC):
         url = f"{base}{call.path}?{rest.query}" if rest.query else f"{base}{call.path}"
         seconds = READ_SECONDS if is_read else WRITE_SECONDS
         sent = self.network.clock.monotonic()
+        METRICS.count(self._counted)
         try:
             answer = await self.network.send(
                 Request(call.method, url, rest.headers, seconds, call.deadline, rest.body)

@@ -5,7 +5,8 @@ Knows no sockets; unknown fields are tolerated, wrong ones are not.
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -23,6 +24,12 @@ def decode(body: bytes | str | msgspec.Raw, kind: Any) -> Any:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnexpectedShape(f"the exchange's answer isn't as documented: {error}") from None
+
+
+def decode_all(body: bytes | str | msgspec.Raw, kind: Any) -> tuple[Any, ...]:
+    """A list of ``kind``. Raises UnexpectedShape."""
+    found: tuple[Any, ...] = decode(body, tuple[kind, ...])
+    return found
 
 
 def amount(value: Decimal) -> Decimal:
@@ -47,7 +54,7 @@ def amounts(levels: Levels) -> Levels:
     return levels
 
 
-def known(table: dict[str, T], word: str, what: str) -> T:
+def known(table: Mapping[str, T], word: str, what: str) -> T:
     """DES's word for the exchange's. Raises UnexpectedShape for one that the documents don't have."""
     if word not in table:
         raise UnexpectedShape(f"unknown {what} in the exchange's answer")
@@ -78,12 +85,38 @@ class Symbols:
         return symbol in self._spellings
 
 
+def named(rows: Mapping[str, type[msgspec.Struct]], fields: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The records under a venue's names for their fields. A record that stands in another one comes before it."""
+    made: dict[Any, Any] = {}
+    found = {}
+    for record, row in rows.items():
+        inner = {field.name: _within(field.type, made) for field in msgspec.structs.fields(row)}
+        found[record] = made[row] = renamed(row, fields[record], **inner)
+    return found
+
+
+def _within(kind: Any, made: Mapping[Any, Any]) -> Any:
+    """A field's type, with the record in it (or in its tuple) under the venue's names."""
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
+        return tuple[_within(get_args(kind)[0], made), ...]  # type: ignore[misc]
+    return made.get(kind, kind) if isinstance(kind, type) else kind
+
+
 def renamed(row: type[Row], names: Mapping[str, str], **types: Any) -> type[Row]:
-    """The record with a venue's names for its fields; those that are the same are left out. ``types`` replaces some."""
+    """The record with a venue's names for its fields; those that are the same are left out. ``types`` replaces some.
+
+    The same names make the same type, and msgspec keeps what it knows of one.
+    """
+    return _renamed(row, tuple(sorted(names.items())), tuple(sorted(types.items(), key=lambda pair: pair[0])))
+
+
+@lru_cache(maxsize=512)
+def _renamed(row: type[Row], names: tuple[tuple[str, str], ...], types: tuple[tuple[str, Any], ...]) -> type[Row]:
+    kinds = dict(types)
     fields = [
-        (found.name, types.get(found.name, found.type), msgspec.field(default=found.default))
+        (found.name, kinds.get(found.name, found.type), msgspec.field(default=found.default))
         if found.default is not msgspec.NODEFAULT
-        else (found.name, types.get(found.name, found.type))
+        else (found.name, kinds.get(found.name, found.type))
         for found in msgspec.structs.fields(row)
     ]
     return msgspec.defstruct(row.__name__, fields, bases=(row,), rename=dict(names))  # type: ignore[return-value]

@@ -16,7 +16,8 @@ from itertools import cycle, islice
 import msgspec
 
 from connections.events import feed_stream
-from connections.exchanges.binance_spot.codec import read_depth
+from connections.exchanges.binance_spot import VENUE
+from connections.exchanges.binance_spot.codec import SpotCodec
 from connections.prices import PriceCache
 from connections.streaming.market_publisher import MarketPublisher
 from desproject.lib import bus
@@ -52,7 +53,7 @@ async def _send(lines: Sequence[bytes], seconds: float) -> dict[str, float]:
     client, figures = bus.connect(), Counter[str]()
     publisher = MarketPublisher(client, FEED, 1, figures)
     stream, dialect = market_stream(publisher, figures, PriceCache()), spot_dialect()
-    stream.books[SYMBOL].on_snapshot(read_depth(lines[at]))
+    stream.books[SYMBOL].on_snapshot(SpotCodec(VENUE.versions.shipped).depth(lines[at]))
     publishing = asyncio.create_task(publisher.run())
 
     async def take(frames: Sequence[bytes]) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-from connections.exchanges.binance_spot.codec import read_depth
+from connections.exchanges.binance_spot import VENUE
+from connections.exchanges.binance_spot.codec import SpotCodec
 from connections.prices import PriceCache
 from connections.streaming.market_publisher import MarketPublisher
 from tests.bench.market_data import FEED, NO_REDIS, bare_frame, market_stream, recorded, spot_dialect, take
@@ -50,8 +51,8 @@ class _Feed:
         self._dialect = spot_dialect(names)
         self.stream = market_stream(self._publisher, figures, PriceCache(), list(names.values()))
         for book in self.stream.books.values():
-            book.on_snapshot(read_depth(snapshot))
-        self._begins = read_depth(snapshot).last_id
+            book.on_snapshot(SpotCodec(VENUE.versions.shipped).depth(snapshot))
+        self._begins = SpotCodec(VENUE.versions.shipped).depth(snapshot).last_id
 
     def take(self, frames: Sequence[bytes]) -> None:
         for symbol, book in self.stream.books.items():
@@ -73,7 +74,7 @@ def _bare(frames: Sequence[bytes]) -> None:
 
 
 def _levels(snapshot: bytes) -> tuple[dict[object, object], dict[object, object]]:
-    depth = read_depth(snapshot)
+    depth = SpotCodec(VENUE.versions.shipped).depth(snapshot)
     return dict(depth.bids), dict(depth.asks)
 
 

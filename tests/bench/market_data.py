@@ -20,11 +20,12 @@ import redis.asyncio
 
 from connections.events import encode
 from connections.exchanges import venues
-from connections.exchanges.binance.codec import Symbols
 from connections.exchanges.binance.market_stream import BinanceMarketDialect
-from connections.exchanges.binance_spot.codec import read_depth
-from connections.exchanges.binance_spot.market_stream import spot_market_dialect
+from connections.exchanges.binance_spot import VENUE
+from connections.exchanges.binance_spot.codec import SpotCodec
+from connections.exchanges.binance_spot.venue import spot_market_dialect
 from connections.exchanges.network import Network
+from connections.exchanges.wire import Symbols
 from connections.gateways import SymbolRules
 from connections.prices import PriceCache
 from connections.streaming.kept_socket import Timing
@@ -106,7 +107,7 @@ def spot_dialect(names: Mapping[str, str] | None = None) -> BinanceMarketDialect
         spelling: SymbolRules(symbol, "BTC", "USDT", ZERO, ZERO, ZERO, ZERO, ZERO)
         for spelling, symbol in (names or {_SPELLING: SYMBOL}).items()
     }
-    return spot_market_dialect("", Symbols(rules.items()))
+    return spot_market_dialect(VENUE.versions.shipped, "", Symbols(rules.items()))
 
 
 def market_stream(
@@ -128,7 +129,7 @@ def _des(snapshot: bytes, frames: Sequence[bytes]) -> None:
     figures = Counter[str]()
     publisher = MarketPublisher(NO_REDIS, FEED, 1, figures)
     stream, dialect = market_stream(publisher, figures, PriceCache()), spot_dialect()
-    stream.books[SYMBOL].on_snapshot(read_depth(snapshot))
+    stream.books[SYMBOL].on_snapshot(SpotCodec(VENUE.versions.shipped).depth(snapshot))
     take(frames, dialect, stream, publisher)
     assert stream.books[SYMBOL].valid
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import pytest
 
 from connections.events import BookState, FeedState, OrderTold, PublicTrade, Quote, StreamTold
-from connections.exchanges.bithumb import API as BITHUMB
+from connections.exchanges.bithumb import VENUE as BITHUMB
 from connections.exchanges.krw.api import KrwApi
-from connections.exchanges.upbit import API as UPBIT
+from connections.exchanges.upbit import VENUE as UPBIT
 from connections.simulator.server import SimulatorServer
 from connections.streaming import market as market_module
 from connections.streaming.market import MarketStream
@@ -28,7 +28,7 @@ from tests.connections.streaming.meddler import Change, Meddler
 
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 HUGE_FRAME = 64 * 1024
-_KRW: dict[str, KrwApi] = {"upbit": UPBIT, "bithumb": BITHUMB}
+_KRW: dict[str, KrwApi] = {found.slug: found.versions.shipped for found in (UPBIT, BITHUMB)}
 
 
 class Strike(Protocol):

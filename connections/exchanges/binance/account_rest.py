@@ -1,5 +1,6 @@
 """Signed requests of one account: stamped by the exchange's own clock, expiring with their deadline, each sent once."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 from connections.exchanges.binance.public import BinancePublic
@@ -14,7 +15,7 @@ Params = dict[str, str | int]
 class AccountRest:
     """One account's way to the exchange. Sockets, clock and limits are shared through ``public``."""
 
-    def __init__(self, credentials: Credentials, public: BinancePublic, max_window_ms: int) -> None:
+    def __init__(self, credentials: Credentials, public: BinancePublic[Any, Any], max_window_ms: int) -> None:
         self.public = public
         self._credentials = credentials
         self._sender = public.budgets.sender(credentials)

@@ -1,21 +1,31 @@
-"""Binance's words and amounts as DES's, whichever venue. Knows no sockets; unknown fields are tolerated, wrong ones are
-not."""
+"""Binance's bodies as DES's types, by the names of a venue's api.toml. Knows no sockets; unknown fields are tolerated,
+wrong ones are not."""
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from connections.exchanges.wire import Symbols, amount, amounts, decode, known, price
-from connections.gateways import Candle, ReportStatus, Side, SymbolRules, UnexpectedShape
+from connections.exchanges.binance.api import BinanceApi
+from connections.exchanges.contract import DepthSnapshot, Levels
+from connections.exchanges.wire import Symbols, amount, amounts, decode, decode_all, known, named
+from connections.gateways import (
+    AccountSnapshot,
+    Candle,
+    Fill,
+    KeyPermissions,
+    OrderReport,
+    OrderType,
+    ReportStatus,
+    Side,
+    SymbolRules,
+    TimeInForce,
+    UnexpectedShape,
+)
 from desproject.lib.clock import from_millis
-
-# What every venue's codec has, for Binance's own modules.
-__all__ = [
-    "SIDES", "STATUSES", "ErrorAnswer", "FilterRow", "QuoteRow", "Symbols", "TradeRow", "amount", "amounts", "decode",
-    "known", "price", "read_candles", "read_rows", "read_time", "symbol_rules",
-]  # fmt: skip
+from desproject.lib.money import ZERO
 
 T = TypeVar("T")
 STATUSES = {
@@ -41,8 +51,67 @@ class _TimeAnswer(msgspec.Struct, rename="camel"):
     server_time: int
 
 
-class QuoteRow(Protocol):
-    """The best prices of a symbol, as REST tells them; a side that is empty has price 0."""
+class OrderRow(msgspec.Struct):
+    """What REST and the stream both tell of an order."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+    side: str
+    type: str
+    time_in_force: str
+    status: str
+    price: Decimal
+    quantity: Decimal
+    executed: Decimal
+
+
+class OwnTradeRow(msgspec.Struct):
+    symbol: str
+    trade_id: int
+    order_id: int
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    fee_asset: str
+    executed_ms: int
+    is_maker: bool
+
+
+class RestrictionsRow(msgspec.Struct):
+    can_read: bool
+    can_trade: bool
+    can_withdraw: bool
+    ip_restricted: bool
+
+
+class FilterRow(msgspec.Struct):
+    """One filter of a symbol; 0 where it has no such number."""
+
+    kind: str
+    price_step: Decimal = ZERO
+    quantity_step: Decimal = ZERO
+    min_quantity: Decimal = ZERO
+    max_quantity: Decimal = ZERO
+    min_notional: Decimal = ZERO
+
+
+class SymbolRow(msgspec.Struct):
+    symbol: str
+    status: str
+    base: str
+    quote: str
+    filters: tuple[FilterRow, ...]
+
+
+class DepthRow(msgspec.Struct):
+    last_id: int
+    bids: Levels
+    asks: Levels
+
+
+class QuoteRow(msgspec.Struct):
+    """The best prices of a symbol; a side that is empty has price 0."""
 
     symbol: str
     bid: Decimal
@@ -51,8 +120,8 @@ class QuoteRow(Protocol):
     ask_size: Decimal
 
 
-class TradeRow(Protocol):
-    """A public trade, as REST tells it, with the id that the stream gives it."""
+class PublicTradeRow(msgspec.Struct):
+    """A public trade, with the id that the stream gives it."""
 
     trade_id: int
     price: Decimal
@@ -60,26 +129,136 @@ class TradeRow(Protocol):
     executed_ms: int
 
 
-class FilterRow(Protocol):
-    """One filter of a symbol, whichever names the venue has for its numbers; 0 where it has no such number."""
+class _Listed(msgspec.Struct):
+    """The table of symbols."""
 
-    kind: str
-    price_step: Decimal
-    quantity_step: Decimal
-    min_quantity: Decimal
-    max_quantity: Decimal
-    min_notional: Decimal
+    symbols: msgspec.Raw
 
 
-def symbol_rules(symbol: str, base: str, quote: str, rows: Iterable[FilterRow], no_filter: FilterRow) -> SymbolRules:
+class BinanceCodec(ABC):
+    """Reads one venue's bodies. Each method raises UnexpectedShape."""
+
+    # The records of a venue by their names in its api.toml, and its words.
+    rows: ClassVar[Mapping[str, type[msgspec.Struct]]] = {
+        "restrictions": RestrictionsRow, "filter": FilterRow, "depth": DepthRow, "quote": QuoteRow,
+        "public_trade": PublicTradeRow,
+    }  # fmt: skip
+    statuses: ClassVar[Mapping[str, ReportStatus]] = STATUSES
+    types: ClassVar[Mapping[str, OrderType]]
+    times_in_force: ClassVar[Mapping[str, TimeInForce]]
+
+    def __init__(self, api: BinanceApi) -> None:
+        self.kinds: dict[str, Any] = named(self.rows, api.fields)
+
+    # What only a venue knows.
+
+    @abstractmethod
+    def name_of(self, row: Any) -> str:
+        """DES's name of a symbol; empty where it isn't traded."""
+
+    @abstractmethod
+    def report_of(self, row: Any, symbols: Symbols) -> OrderReport:
+        """An order as answered to placing, cancelling or asking."""
+
+    @abstractmethod
+    def side_of(self, row: Any) -> Side:
+        """The account's side of its own trade."""
+
+    @abstractmethod
+    def account(self, body: bytes, asked_ms: int) -> AccountSnapshot:
+        """Balances as of ``asked_ms``, so that they count as newer than what the stream told before."""
+
+    # What all have in common.
+
+    def symbols(self, body: bytes) -> Symbols:
+        """exchangeInfo. Symbols that are not being traded are left out."""
+        listed: _Listed = decode(body, _Listed)
+        rows: Sequence[SymbolRow] = decode_all(listed.symbols, self.kinds["symbol"])
+        pairs = [(row, self.name_of(row)) for row in rows if row.status == "TRADING"]
+        return Symbols((row.symbol, _rules(row, name)) for row, name in pairs if name)
+
+    def order(self, body: bytes, symbols: Symbols) -> OrderReport:
+        """One order, as answered to placing, cancelling or asking."""
+        return self.report_of(decode(body, self.kinds["order"]), symbols)
+
+    def orders(self, body: bytes, symbols: Symbols) -> list[OrderReport]:
+        return [self.report_of(row, symbols) for row in decode_all(body, self.kinds["order"])]
+
+    def type_of(self, row: OrderRow) -> OrderType:
+        return known(self.types, row.type, "order type")
+
+    def report(
+        self,
+        row: OrderRow,
+        symbols: Symbols,
+        at_ms: int,
+        *,
+        client_order_id: str = "",
+        fills: Sequence[Fill] = (),
+        reject_reason: str = "",
+    ) -> OrderReport:
+        """An order as of ``at_ms``; ``client_order_id`` where it isn't the row's."""
+        kind = self.type_of(row)
+        return OrderReport(
+            client_order_id=client_order_id or row.client_order_id,
+            exchange_order_id=str(row.order_id),
+            symbol=symbols.name(row.symbol),
+            side=known(SIDES, row.side, "side"),
+            type=kind,
+            time_in_force=known(self.times_in_force, row.time_in_force, "time in force"),
+            status=known(self.statuses, row.status, "order status"),
+            quantity=amount(row.quantity),
+            price=None if kind is OrderType.MARKET else amount(row.price),
+            filled_quantity=amount(row.executed),
+            reported_at=from_millis(at_ms),
+            fills=tuple(fills),
+            reject_reason=reject_reason,
+        )
+
+    def fills(self, body: bytes, symbols: Symbols) -> list[Fill]:
+        """A page of the account's trades, oldest first."""
+        rows: Sequence[OwnTradeRow] = decode_all(body, self.kinds["own_trade"])
+        return [
+            Fill(
+                str(row.trade_id), str(row.order_id), symbols.name(row.symbol), self.side_of(row),
+                amount(row.quantity), amount(row.price), amount(row.fee), row.fee_asset,
+                liquidity(is_maker=row.is_maker), from_millis(row.executed_ms),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def permissions(self, body: bytes) -> KeyPermissions:
+        found: RestrictionsRow = decode(body, self.kinds["restrictions"])
+        return KeyPermissions(found.can_read, found.can_trade, found.can_withdraw, found.ip_restricted)
+
+    def depth(self, body: bytes) -> DepthSnapshot:
+        found: DepthRow = decode(body, self.kinds["depth"])
+        return DepthSnapshot(found.last_id, amounts(found.bids), amounts(found.asks))
+
+    def quotes(self, body: bytes) -> Sequence[QuoteRow]:
+        """bookTicker: a list, or the one record that is answered where one symbol was asked for."""
+        if body.lstrip()[:1] == b"{":
+            return (decode(body, self.kinds["quote"]),)
+        return decode_all(body, self.kinds["quote"])
+
+    def trades(self, body: bytes) -> Sequence[PublicTradeRow]:
+        """A page of public trades, oldest first."""
+        return decode_all(body, self.kinds["public_trade"])
+
+
+def liquidity(*, is_maker: bool) -> str:
+    return "maker" if is_maker else "taker"
+
+
+def _rules(row: SymbolRow, name: str) -> SymbolRules:
     """A symbol's filters as DES's rules."""
-    filters = {row.kind: row for row in rows}
+    filters, no_filter = {each.kind: each for each in row.filters}, FilterRow("")
     price_filter, lot = filters.get("PRICE_FILTER", no_filter), filters.get("LOT_SIZE", no_filter)
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or no_filter
     return SymbolRules(
-        symbol=symbol,
-        base=base,
-        quote=quote,
+        symbol=name,
+        base=row.base,
+        quote=row.quote,
         price_step=amount(price_filter.price_step),
         quantity_step=amount(lot.quantity_step),
         min_quantity=amount(lot.min_quantity),
@@ -87,14 +266,6 @@ def symbol_rules(symbol: str, base: str, quote: str, rows: Iterable[FilterRow], 
         min_notional=amount(notional.min_notional),
         market_max_quantity=amount(filters.get("MARKET_LOT_SIZE", no_filter).max_quantity),
     )
-
-
-def read_rows(body: bytes, kind: type[T]) -> tuple[T, ...]:
-    """A list of records, or the one record that the venue answers where one was asked for."""
-    if body.lstrip()[:1] == b"{":
-        return (decode(body, kind),)
-    found: tuple[T, ...] = decode(body, tuple[kind, ...])  # type: ignore[valid-type]
-    return found
 
 
 def read_time(body: bytes) -> int:

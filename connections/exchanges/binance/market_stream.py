@@ -1,18 +1,18 @@
 """Binance's combined market streams: subscriptions and frames. A venue says where, and which stream carries what."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
 from connections.events import CandleUpdate, PublicTrade, Quote
-from connections.exchanges.api_file import ApiFile
-from connections.exchanges.binance.codec import ErrorAnswer, Symbols, amount, decode, price
+from connections.exchanges.binance.api import BinanceApi
+from connections.exchanges.binance.codec import ErrorAnswer
 from connections.exchanges.binance.refusals import coded
 from connections.exchanges.call import Purpose
 from connections.exchanges.contract import Confirmed, DepthDelta, Ending, Levels, MarketFrame, Refused
+from connections.exchanges.wire import Symbols, amount, decode, named, price, renamed
 from connections.gateways import UnexpectedShape
 
 _SHUTDOWN = "serverShutdown"
@@ -28,77 +28,51 @@ class _Envelope(msgspec.Struct):
     e: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MarketRecords:
-    """The shapes of a venue's public events, under the names in its api.toml."""
-
-    quote: type[msgspec.Struct]
-    trade: type[msgspec.Struct]
-    delta: type[msgspec.Struct]
-    # The same delta from a venue that sends its numbers as numbers.
-    numeric_delta: type[msgspec.Struct]
-    candle_event: type[msgspec.Struct]
+class QuoteEvent(msgspec.Struct):
+    symbol: str
+    bid: Decimal
+    bid_size: Decimal
+    ask: Decimal
+    ask_size: Decimal
 
 
-def market_records(api: ApiFile) -> MarketRecords:
-    """The shapes by the file's names. Raises BadApiFile."""
-
-    class QuoteEvent(msgspec.Struct, rename=api.fields["quote_event"]):
-        symbol: str
-        bid: Decimal
-        bid_size: Decimal
-        ask: Decimal
-        ask_size: Decimal
-
-    class TradeEvent(msgspec.Struct, rename=api.fields["trade_event"]):
-        symbol: str
-        trade_id: int
-        price: Decimal
-        quantity: Decimal
-        executed_ms: int
-
-    class DepthEvent(msgspec.Struct, rename=api.fields["depth_event"]):
-        symbol: str
-        first_id: Annotated[int, msgspec.Meta(ge=0)]
-        last_id: Annotated[int, msgspec.Meta(ge=0)]
-        bids: tuple[tuple[str, str], ...]
-        asks: tuple[tuple[str, str], ...]
-        previous_id: int | None = None
-
-    class NumericDepthEvent(DepthEvent, rename=api.fields["depth_event"]):
-        bids: Levels  # type: ignore[assignment]
-        asks: Levels  # type: ignore[assignment]
-
-    class CandleRow(msgspec.Struct, rename=api.fields["candle"]):
-        opened_ms: int
-        timeframe: str
-        open: Decimal
-        high: Decimal
-        low: Decimal
-        close: Decimal
-        volume: Decimal
-        closed: bool
-
-    class CandleEvent(msgspec.Struct, rename=api.fields["candle_event"]):
-        symbol: str
-        candle: CandleRow
-
-    api.check_field_names({
-        "quote_event": QuoteEvent, "trade_event": TradeEvent, "depth_event": DepthEvent, "candle": CandleRow,
-        "candle_event": CandleEvent,
-    })  # fmt: skip
-    return MarketRecords(QuoteEvent, TradeEvent, DepthEvent, NumericDepthEvent, CandleEvent)
+class TradeEvent(msgspec.Struct):
+    symbol: str
+    trade_id: int
+    price: Decimal
+    quantity: Decimal
+    executed_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class MarketWire:
-    """One address of public streams: which of them it carries (templates by what they tell), and its limits."""
+class DepthEvent(msgspec.Struct):
+    symbol: str
+    first_id: Annotated[int, msgspec.Meta(ge=0)]
+    last_id: Annotated[int, msgspec.Meta(ge=0)]
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+    previous_id: int | None = None
 
-    records: MarketRecords
-    templates: Mapping[str, str]
-    timeframes: Collection[str]
-    messages_a_second: int
-    lifetime: float
+
+class CandleRow(msgspec.Struct):
+    opened_ms: int
+    timeframe: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    closed: bool
+
+
+class CandleEvent(msgspec.Struct):
+    symbol: str
+    candle: CandleRow
+
+
+MARKET_ROWS: Mapping[str, type[msgspec.Struct]] = {
+    "quote_event": QuoteEvent, "trade_event": TradeEvent, "depth_event": DepthEvent, "candle": CandleRow,
+    "candle_event": CandleEvent,
+}  # fmt: skip
 
 
 class BinanceMarketDialect:
@@ -108,23 +82,30 @@ class BinanceMarketDialect:
     states_all = False
     whole_books = False
 
-    def __init__(self, url: str, symbols: Symbols, wire: MarketWire) -> None:
+    def __init__(self, url: str, api: BinanceApi, templates: Mapping[str, str], symbols: Symbols) -> None:
+        """``templates`` are the names of the streams at this address, by what they tell."""
         self.url = url
-        self.messages_a_second = wire.messages_a_second
-        self.lifetime = wire.lifetime
+        self.messages_a_second = api.limits.stream_messages_a_second
+        self.lifetime = float(api.limits.socket_seconds)
         self._symbols = symbols
-        self._wire = wire
+        self._templates = templates
+        self._timeframes = api.timeframes.all
+        kinds = named(MARKET_ROWS, api.fields)
+        self._quote_kind, self._trade_kind = kinds["quote_event"], kinds["trade_event"]
+        self._delta_kind, self._candle_kind = kinds["depth_event"], kinds["candle_event"]
+        # The same delta from a venue that sends its numbers as numbers.
+        self._numeric_kind = renamed(DepthEvent, api.fields["depth_event"], bids=Levels, asks=Levels)
         tellers: dict[str, Callable[[msgspec.Raw, int], MarketFrame]] = {
             "quote": self._quote, "trade": self._trade, "depth": self._delta, "candle": self._candle,
         }  # fmt: skip
-        self._readers = {_kind(template): tellers[told] for told, template in wire.templates.items()}
+        self._readers = {_kind(template): tellers[told] for told, template in templates.items()}
 
     def streams(self, symbol: str, timeframes: Collection[str]) -> Collection[str]:
         spelling = self._symbols.spelling(symbol).lower()
         found = set()
-        for told, template in self._wire.templates.items():
+        for told, template in self._templates.items():
             if told == "candle":
-                known = [timeframe for timeframe in timeframes if timeframe in self._wire.timeframes]
+                known = [timeframe for timeframe in timeframes if timeframe in self._timeframes]
                 found |= {template.format(symbol=spelling, timeframe=timeframe) for timeframe in known}
             else:
                 found.add(template.format(symbol=spelling))
@@ -149,30 +130,30 @@ class BinanceMarketDialect:
         return Confirmed(envelope.id) if envelope.id is not None else None
 
     def _quote(self, data: msgspec.Raw, seen_ns: int) -> Quote:
-        row = decode(data, self._wire.records.quote)
+        row = decode(data, self._quote_kind)
         return Quote(
             self._symbols.name(row.symbol), seen_ns, price(row.bid), amount(row.bid_size), price(row.ask),
             amount(row.ask_size),
         )  # fmt: skip
 
     def _trade(self, data: msgspec.Raw, seen_ns: int) -> PublicTrade:
-        row = decode(data, self._wire.records.trade)
+        row = decode(data, self._trade_kind)
         symbol = self._symbols.name(row.symbol)
         return PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)
 
     def _delta(self, data: msgspec.Raw, seen_ns: int) -> DepthDelta:
         """Its levels stay text: a book keeps most of them without ever reading them."""
         try:
-            row = decode(data, self._wire.records.delta)
+            row = decode(data, self._delta_kind)
         except UnexpectedShape:
-            row = decode(data, self._wire.records.numeric_delta)
+            row = decode(data, self._numeric_kind)
         if row.first_id > row.last_id:
             raise UnexpectedShape("a depth update ends before it begins")
         symbol = self._symbols.name(row.symbol)
         return DepthDelta(symbol, seen_ns, row.first_id, row.last_id, row.bids, row.asks, row.previous_id)
 
     def _candle(self, data: msgspec.Raw, seen_ns: int) -> CandleUpdate:
-        event = decode(data, self._wire.records.candle_event)
+        event = decode(data, self._candle_kind)
         row = event.candle
         return CandleUpdate(
             self._symbols.name(event.symbol), seen_ns, row.timeframe, row.opened_ms, price(row.open), price(row.high),

@@ -1,78 +1,50 @@
 """A Binance venue without a key: its clock, symbols and books. One object serves all accounts of a process."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
+from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
 from connections.events import PublicTrade, Quote
-from connections.exchanges.api_file import ApiFile
-from connections.exchanges.binance.codec import (
-    QuoteRow,
-    Symbols,
-    TradeRow,
-    amount,
-    price,
-    read_candles,
-    read_time,
-)
+from connections.exchanges.binance.api import WEIGHT, BinanceApi, order_budget
+from connections.exchanges.binance.codec import BinanceCodec, read_candles, read_time
 from connections.exchanges.binance.refusals import OrdersThrottled, refusal
 from connections.exchanges.call import Call, Purpose
 from connections.exchanges.contract import DepthSnapshot
 from connections.exchanges.network import Answer, Network
 from connections.exchanges.public import VenuePublic
 from connections.exchanges.server_clock import Sample
+from connections.exchanges.wire import Symbols, amount, price
 from connections.gateways import Candle, GatewayError
 from desproject.lib.clock import to_millis
 
+Api = TypeVar("Api", bound=BinanceApi)
+Codec = TypeVar("Codec", bound=BinanceCodec)
 USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 ORDER_COUNT = "X-MBX-ORDER-COUNT-"
 _MINUTE_MS = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class PublicWire:
-    """Where and in which shape a venue says what everybody may know."""
-
-    weight_limit: int
-    # (orders, seconds) that an account may place, by the name of the window in the headers.
-    order_limits: Mapping[str, tuple[int, int]]
-    time: str
-    exchange_info: str
-    exchange_info_query: str
-    depth: str
-    klines: str
-    book_ticker: str
-    trades: str
-    depth_levels: int
-    klines_page: int
-    # As many as a request may tell: what was traded since the request before should be among them.
-    polled_trades: int
-    read_symbols: Callable[[bytes], Symbols]
-    read_depth: Callable[[bytes], DepthSnapshot]
-    read_quotes: Callable[[bytes], Sequence[QuoteRow]]
-    read_trades: Callable[[bytes], Sequence[TradeRow]]
-
-
-class BinancePublic(VenuePublic):
+class BinancePublic(VenuePublic, Generic[Api, Codec]):
     """See VenuePublic and connections.exchanges.contract.PublicApi."""
 
-    def __init__(self, wire: PublicWire, api: ApiFile, feed: str, base: str, network: Network) -> None:
+    def __init__(self, api: Api, codec: Codec, feed: str, base: str, network: Network) -> None:
         super().__init__(api, feed, base, network)
-        self._wire = wire
+        self.api: Api = api
+        self.codec = codec
 
     async def _ask_symbols(self) -> Symbols:
-        return self._wire.read_symbols(await self.get(self._wire.exchange_info, self._wire.exchange_info_query))
+        return self.codec.symbols(await self.get(self.api.paths.exchange_info, self.api.exchange_info_query))
 
     async def _ask_time(self) -> Sample:
         sent = self.network.clock.monotonic()
-        server_ms = read_time(await self.get(self._wire.time))
+        server_ms = read_time(await self.get(self.api.paths.time))
         return Sample(sent, self.network.clock.monotonic(), server_ms)
 
     async def depth(self, symbol: str) -> DepthSnapshot:
         spelling = (await self.symbol_table()).spelling(symbol)
-        query = urlencode({"symbol": spelling, "limit": self._wire.depth_levels})
-        return self._wire.read_depth(await self.get(self._wire.depth, query))
+        query = urlencode({"symbol": spelling, "limit": self.api.limits.depth_levels})
+        return self.codec.depth(await self.get(self.api.paths.depth, query))
 
     async def candles(
         self, symbol: str, timeframe: str, limit: int, before: datetime | None = None
@@ -82,11 +54,11 @@ class BinancePublic(VenuePublic):
         now_ms = await self.now_ms()
         found: list[Candle] = []
         while len(found) < limit:
-            page = min(limit - len(found), self._wire.klines_page)
+            page = min(limit - len(found), self.api.limits.klines_page)
             params: dict[str, str | int] = {"symbol": spelling, "interval": timeframe, "limit": page}
             if end := found[0].opened_at if found else before:
                 params["endTime"] = to_millis(end) - 1
-            older = read_candles(await self.get(self._wire.klines, urlencode(params)), symbol, timeframe, now_ms)
+            older = read_candles(await self.get(self.api.paths.klines, urlencode(params)), symbol, timeframe, now_ms)
             found = older + found
             if len(older) < page:
                 break
@@ -98,7 +70,7 @@ class BinancePublic(VenuePublic):
         wanted = {table.spelling(symbol) for symbol in symbols}
         if len(wanted) == 1:
             query = urlencode({"symbol": next(iter(wanted))})
-        rows = self._wire.read_quotes(await self.get(self._wire.book_ticker, query))
+        rows = self.codec.quotes(await self.get(self.api.paths.book_ticker, query))
         return [
             Quote(table.name(row.symbol), self._seen_ns(), row.bid, row.bid_size, row.ask, row.ask_size)
             for row in rows
@@ -107,8 +79,8 @@ class BinancePublic(VenuePublic):
 
     async def trades(self, symbol: str) -> list[PublicTrade]:
         spelling = (await self.symbol_table()).spelling(symbol)
-        query = urlencode({"symbol": spelling, "limit": self._wire.polled_trades})
-        rows = self._wire.read_trades(await self.get(self._wire.trades, query))
+        query = urlencode({"symbol": spelling, "limit": self.api.limits.polled_trades})
+        rows = self.codec.trades(await self.get(self.api.paths.trades, query))
         seen_ns = self._seen_ns()
         return [
             PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)
@@ -118,15 +90,15 @@ class BinancePublic(VenuePublic):
     def _heard(self, call: Call, answer: Answer, sent: float) -> None:
         used = answer.headers.get(USED_WEIGHT, "")
         if used.isdigit() and not call.base:
-            left = self.budgets.granted(self._wire.weight_limit) - int(used)
+            left = self.budgets.granted(self.api.budgets[WEIGHT].limit) - int(used)
             into_minute = self.clock.now_ms() % _MINUTE_MS if self.clock.is_known else 0
             self.budgets.of(call).heard(left, (_MINUTE_MS - into_minute) / 1000)
         if call.purpose is Purpose.PLACE:
-            for name, (limit, seconds) in self._wire.order_limits.items():
+            for name, (limit, seconds) in self.api.order_limits.items():
                 placed = answer.headers.get(ORDER_COUNT + name, "")
                 if placed.isdigit():
                     left = self.budgets.granted(limit) - int(placed)
-                    call.sender.budgets[f"orders_{name.lower()}"].heard(left, seconds)
+                    call.sender.budgets[order_budget(name)].heard(left, seconds)
 
     def _refusal(self, call: Call, answer: Answer) -> GatewayError:
         return refusal(answer, call.purpose, self.clock.now_ms())

@@ -1,14 +1,16 @@
 """Binance spot's user data over the WebSocket API: many accounts on one socket."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
 
-from connections.exchanges.binance.codec import SIDES, STATUSES, ErrorAnswer, Symbols, amount, decode, known
+from connections.exchanges.binance.codec import ErrorAnswer
 from connections.exchanges.binance.refusals import coded
 from connections.exchanges.binance.signing import signed_params
-from connections.exchanges.binance_spot.api import API
-from connections.exchanges.binance_spot.codec import TIMES_IN_FORCE, TYPES
+from connections.exchanges.binance.user_events import OrderEventRow, fill_told
+from connections.exchanges.binance_spot.api import SpotApi
+from connections.exchanges.binance_spot.codec import SpotCodec
 from connections.exchanges.call import Purpose
 from connections.exchanges.contract import (
     BalanceNews,
@@ -20,8 +22,8 @@ from connections.exchanges.contract import (
     Terminated,
     UserFrame,
 )
-from connections.gateways import AssetBalance, Credentials, Fill, OrderReport, OrderType, Side, UnexpectedShape
-from desproject.lib.clock import from_millis
+from connections.exchanges.wire import Symbols, amount, decode, named
+from connections.gateways import AssetBalance, Credentials, OrderReport, UnexpectedShape
 
 _SUBSCRIBE = "userDataStream.subscribe.signature"
 _UNSUBSCRIBE = "userDataStream.unsubscribe"
@@ -46,55 +48,39 @@ class _Kind(msgspec.Struct):
     e: str
 
 
-class _OrderEvent(msgspec.Struct, rename=API.fields["order_event"]):
-    symbol: str
-    client_order_id: str
-    side: str
-    type: str
-    time_in_force: str
-    quantity: Decimal
-    price: Decimal
-    happened: str
-    status: str
-    order_id: int
-    executed: Decimal
-    transacted_ms: int
+class SpotOrderEventRow(OrderEventRow):
     original_client_order_id: str | None = ""
     reject_reason: str = "NONE"
-    last_quantity: Decimal = Decimal(0)
-    last_price: Decimal = Decimal(0)
-    fee: Decimal | None = None
-    fee_asset: str | None = None
-    trade_id: int = -1
-    is_maker: bool = False
 
 
-class _BalanceRow(msgspec.Struct, rename=API.fields["balance_event"]):
+class BalanceRow(msgspec.Struct):
     asset: str
     free: Decimal
     locked: Decimal
 
 
-class _BalancesEvent(msgspec.Struct, rename=API.fields["balances_event"]):
+class BalancesEventRow(msgspec.Struct):
     updated_ms: int
-    balances: tuple[_BalanceRow, ...]
+    balances: tuple[BalanceRow, ...]
 
 
-API.check_field_names(
-    {"order_event": _OrderEvent, "balance_event": _BalanceRow, "balances_event": _BalancesEvent}
-)
+USER_ROWS: Mapping[str, type[msgspec.Struct]] = {
+    "order_event": SpotOrderEventRow, "balance_event": BalanceRow, "balances_event": BalancesEventRow,
+}  # fmt: skip
 
 
 class SpotUserDialect:
     """See connections.exchanges.contract.UserDialect."""
 
-    lifetime = float(API.limits.socket_seconds)
-    accounts_per_socket = API.limits.accounts_a_socket
     probe = ""
 
-    def __init__(self, base: str, symbols: Symbols) -> None:
-        self.url = f"{base}{API.paths.ws_api}?returnRateLimits=false"
+    def __init__(self, api: SpotApi, codec: SpotCodec, base: str, symbols: Symbols) -> None:
+        self.url = f"{base}{api.paths.ws_api}?returnRateLimits=false"
+        self.lifetime = float(api.limits.socket_seconds)
+        self.accounts_per_socket = api.limits.accounts_a_socket
+        self._codec = codec
         self._symbols = symbols
+        self._kinds = named(USER_ROWS, api.fields)
 
     def handshake(self, credentials: Credentials, now_ms: int) -> dict[str, str]:
         return {}
@@ -126,44 +112,26 @@ class SpotUserDialect:
         if subscription is None:
             raise UnexpectedShape("an event names no subscription")
         if kind == "executionReport":
-            return OrderNews(subscription, self._report(decode(event, _OrderEvent)))
+            return OrderNews(subscription, self._report(decode(event, self._kinds["order_event"])))
         if kind == "outboundAccountPosition":
-            return _balances(subscription, decode(event, _BalancesEvent))
+            return _balances(subscription, decode(event, self._kinds["balances_event"]))
         # balanceUpdate says by how much; the position that comes with it says what there is.
         return Terminated(subscription) if kind == "eventStreamTerminated" else None
 
-    def _report(self, event: _OrderEvent) -> OrderReport:
+    def _report(self, event: SpotOrderEventRow) -> OrderReport:
         original = event.original_client_order_id
-        side, kind = known(SIDES, event.side, "side"), known(TYPES, event.type, "order type")
-        symbol = self._symbols.name(event.symbol)
-        return OrderReport(
+        return self._codec.report(
+            event,
+            self._symbols,
+            event.transacted_ms,
             # A cancel has an id of its own; the order's is then the "original" one.
-            client_order_id=original if original not in ("", "null", None) else event.client_order_id,
-            exchange_order_id=str(event.order_id),
-            symbol=symbol,
-            side=side,
-            type=kind,
-            time_in_force=known(TIMES_IN_FORCE, event.time_in_force, "time in force"),
-            status=known(STATUSES, event.status, "order status"),
-            quantity=amount(event.quantity),
-            price=None if kind is OrderType.MARKET else amount(event.price),
-            filled_quantity=amount(event.executed),
-            reported_at=from_millis(event.transacted_ms),
-            fills=(_fill(event, symbol, side),) if event.happened == "TRADE" else (),
+            client_order_id=original if original not in ("null", None) else "",
+            fills=[fill_told(event, self._symbols)] if event.happened == "TRADE" else (),
             reject_reason="" if event.reject_reason == "NONE" else event.reject_reason,
         )
 
 
-def _fill(event: _OrderEvent, symbol: str, side: Side) -> Fill:
-    if event.fee is None or event.fee_asset is None:
-        raise UnexpectedShape("a fill comes without its fee")
-    return Fill(
-        str(event.trade_id), str(event.order_id), symbol, side, amount(event.last_quantity), amount(event.last_price),
-        amount(event.fee), event.fee_asset, "maker" if event.is_maker else "taker", from_millis(event.transacted_ms),
-    )  # fmt: skip
-
-
-def _balances(subscription: int, event: _BalancesEvent) -> BalanceNews:
+def _balances(subscription: int, event: BalancesEventRow) -> BalanceNews:
     balances = tuple(AssetBalance(row.asset, amount(row.free), amount(row.locked)) for row in event.balances)
     return BalanceNews(subscription, balances, event.updated_ms)
 

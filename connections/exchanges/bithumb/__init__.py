@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from connections.exchanges.krw.api import load_krw
 from connections.exchanges.krw.venue import KrwVenue
 
-API = load_krw(Path(__file__).parent)
-VENUE = KrwVenue("bithumb", "Bithumb", API, stamps_requests=True)
+VENUE = KrwVenue("bithumb", "Bithumb", Path(__file__).parent, stamps_requests=True)

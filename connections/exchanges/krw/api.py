@@ -1,11 +1,10 @@
 """The shape of a won exchange's api.toml, and its addresses by mode."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 
-from connections.exchanges.api_file import SIMULATOR, ApiFile, BadApiFile, base_of, load, simulator_addresses
+from connections.exchanges.api_file import ApiFile, BadApiFile, base_of
 
 
 class Bases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,17 +92,13 @@ class KrwApi(ApiFile, frozen=True, forbid_unknown_fields=True):
 
     def base(self, mode: str) -> Bases:
         """The addresses of a mode. Raises InvalidInput for one that isn't there."""
-        if mode == SIMULATOR:
-            return Bases(*simulator_addresses(self.simulator_prefix))
-        return base_of(self.bases, mode)
+        return base_of(self.bases, mode, Bases, self.simulator_prefix)
 
 
-def load_krw(folder: Path) -> KrwApi:
-    """The folder's api.toml. Raises BadApiFile."""
-    api = load((folder / "api.toml").read_text(encoding="utf-8"), KrwApi)
+def check_krw(api: KrwApi) -> None:
+    """What the shape of the file doesn't show. Raises BadApiFile."""
     lowest = [band.lowest for band in api.price_bands]
     if not lowest or lowest != sorted(lowest, reverse=True) or lowest[-1] != 0:
         raise BadApiFile("price_bands must begin with the highest and end at 0")
     if set(api.timeframes.all) != set(api.candle_units):
         raise BadApiFile("candle_units must name every timeframe")
-    return api

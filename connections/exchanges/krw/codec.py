@@ -1,6 +1,6 @@
 """The won exchanges' REST answers as DES's types, by the names of a venue's api.toml."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,7 +9,7 @@ import msgspec
 from connections.events import PublicTrade
 from connections.exchanges.contract import DepthSnapshot, Levels
 from connections.exchanges.krw.api import KrwApi
-from connections.exchanges.wire import Symbols, amount, amounts, decode, known, price, renamed
+from connections.exchanges.wire import Symbols, amount, amounts, decode, decode_all, known, named, price
 from connections.gateways import (
     AccountSnapshot,
     AssetBalance,
@@ -106,30 +106,38 @@ class PublicTradeRow(msgspec.Struct):
     executed_ms: int
 
 
+class RequestRow(msgspec.Struct):
+    """The words of a request that places an order, or asks for one."""
+
+    symbol: str
+    type: str
+    quantity: str
+    client_order_id: str
+    order_id: str
+
+
+CODEC_ROWS: Mapping[str, type[msgspec.Struct]] = {
+    "own_trade": OwnTradeRow, "order": OrderRow, "ack": AckRow, "balance": BalanceRow, "market": MarketRow,
+    "candle": CandleRow, "book_unit": BookUnit, "book": BookRow, "public_trade": PublicTradeRow,
+    "request": RequestRow,
+}  # fmt: skip
+
+
 class KrwCodec:
     """Reads one venue's bodies. Each method raises UnexpectedShape."""
 
     def __init__(self, api: KrwApi) -> None:
         self._api = api
-        fields = api.fields
-        own_trade = renamed(OwnTradeRow, fields["own_trade"])
-        self._order = renamed(OrderRow, fields["order"], trades=tuple[own_trade, ...])  # type: ignore[valid-type]
-        self._ack = renamed(AckRow, fields["ack"])
-        self._balance = renamed(BalanceRow, fields["balance"])
-        self._market = renamed(MarketRow, fields["market"])
-        self._public_trade = renamed(PublicTradeRow, fields["public_trade"])
-        self._candle = renamed(CandleRow, fields["candle"])
-        self._book = renamed(BookRow, fields["book"], units=tuple[renamed(BookUnit, fields["book_unit"]), ...])  # type: ignore[misc]
-        api.check_field_names({
-            "own_trade": OwnTradeRow, "order": OrderRow, "ack": AckRow, "balance": BalanceRow, "market": MarketRow,
-            "candle": CandleRow, "book": BookRow, "book_unit": BookUnit, "public_trade": PublicTradeRow,
-        })  # fmt: skip
+        kinds = named(CODEC_ROWS, api.fields)
+        self._order, self._ack, self._balance = kinds["order"], kinds["ack"], kinds["balance"]
+        self._market, self._public_trade = kinds["market"], kinds["public_trade"]
+        self._candle, self._book = kinds["candle"], kinds["book"]
 
     def symbols(self, body: bytes) -> Symbols:
         """The markets that are quoted in won; other quotes have other filters."""
         trading = self._api.trading
         bands = tuple((band.lowest, band.step) for band in self._api.price_bands)
-        spellings = [row.symbol for row in decode(body, tuple[self._market, ...])]  # type: ignore[name-defined]
+        spellings = [row.symbol for row in decode_all(body, self._market)]
         pairs = []
         for spelling in spellings:
             quote, _, base = spelling.partition("-")
@@ -151,17 +159,17 @@ class KrwCodec:
         return self._report(decode(body, self._order), symbols, now)
 
     def orders(self, body: bytes, symbols: Symbols, now: datetime) -> list[OrderReport]:
-        rows = decode(body, tuple[self._order, ...])  # type: ignore[name-defined]
+        rows = decode_all(body, self._order)
         return [self._report(row, symbols, now) for row in rows]
 
     def account(self, body: bytes, now: datetime) -> AccountSnapshot:
-        rows = decode(body, tuple[self._balance, ...])  # type: ignore[name-defined]
+        rows = decode_all(body, self._balance)
         balances = tuple(AssetBalance(row.asset, amount(row.free), amount(row.locked)) for row in rows)
         return AccountSnapshot(balances, now, complete=True)
 
     def candles(self, body: bytes, symbol: str, timeframe: str, seconds: int, now: datetime) -> list[Candle]:
         """Oldest first; the exchange leaves out spans in which nothing was traded."""
-        rows = decode(body, tuple[self._candle, ...])  # type: ignore[name-defined]
+        rows = decode_all(body, self._candle)
         found = [_candle(row, symbol, timeframe, seconds, now) for row in rows]
         return sorted(found, key=lambda candle: candle.opened_at)
 
@@ -174,12 +182,12 @@ class KrwCodec:
 
     def books(self, body: bytes) -> list[tuple[str, DepthSnapshot]]:
         """Each book with the exchange's name of its market."""
-        rows: Sequence[BookRow] = decode(body, tuple[self._book, ...])  # type: ignore[name-defined]
+        rows: Sequence[BookRow] = decode_all(body, self._book)
         return [(row.symbol, DepthSnapshot(row.as_of_ms, *sides_of(row.units))) for row in rows]
 
     def trades(self, body: bytes, symbol: str, seen_ns: int) -> list[PublicTrade]:
         """Oldest first; the exchange tells the newest first."""
-        rows: Sequence[PublicTradeRow] = decode(body, tuple[self._public_trade, ...])  # type: ignore[name-defined]
+        rows: Sequence[PublicTradeRow] = decode_all(body, self._public_trade)
         found = [
             PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)
             for row in rows

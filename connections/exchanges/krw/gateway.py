@@ -178,13 +178,12 @@ class KrwGateway(AssetsOnly):
         return max(floor_to(most, rules.price_step_at(most)), asks[0][0])
 
     def _order_params(self, request: OrderRequest, spelling: str, limit: Decimal | None) -> Params:
-        words = self._api.fields["request"]
         params: Params = {
-            words["symbol"]: spelling,
+            self._word("symbol"): spelling,
             "side": _SIDES[request.side],
-            words["quantity"]: plain(request.quantity),
-            words["type"]: "market" if limit is None else "limit",
-            words["client_order_id"]: request.client_order_id,
+            self._word("quantity"): plain(request.quantity),
+            self._word("type"): "market" if limit is None else "limit",
+            self._id_field: request.client_order_id,
         }
         if limit is not None:
             params["price"] = plain(limit)
@@ -217,14 +216,17 @@ class KrwGateway(AssetsOnly):
             return {self._exchange_id_field: exchange_order_id}
         return {self._id_field: client_order_id}
 
+    def _word(self, field: str) -> str:
+        return self._api.word("request", field)
+
     @property
     def _id_field(self) -> str:
         """By which name an order is asked for by our id. Never beside the exchange's, which would win."""
-        return self._api.fields["request"]["client_order_id"]
+        return self._word("client_order_id")
 
     @property
     def _exchange_id_field(self) -> str:
-        return self._api.fields["request"]["order_id"]
+        return self._word("order_id")
 
     async def _asked(self, named: Params) -> OrderReport:
         symbols = await self._public.symbol_table()

@@ -1,7 +1,7 @@
 """A won exchange's public socket: one message states all that is wanted, and each book comes whole."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -9,10 +9,11 @@ import msgspec
 from connections.events import CandleUpdate, PublicTrade
 from connections.exchanges.call import Purpose
 from connections.exchanges.contract import Alive, MarketFrame, Refused, WholeDepth
+from connections.exchanges.krw import refusals
 from connections.exchanges.krw.api import KrwApi
 from connections.exchanges.krw.codec import BookUnit, opened_at, sides_of
-from connections.exchanges.krw.refusals import Problem, named
-from connections.exchanges.wire import Symbols, amount, decode, price, renamed
+from connections.exchanges.krw.refusals import Problem
+from connections.exchanges.wire import Symbols, amount, decode, named, price
 from desproject.lib.clock import to_millis
 
 TRADES, BOOKS = "trade", "orderbook"
@@ -53,6 +54,12 @@ class CandleEvent(msgspec.Struct):
     volume: Decimal
 
 
+MARKET_ROWS: Mapping[str, type[msgspec.Struct]] = {
+    "public_event": Head, "trade_event": TradeEvent, "book_event_unit": BookUnit, "book_event": BookEvent,
+    "candle_event": CandleEvent,
+}  # fmt: skip
+
+
 class KrwMarketDialect:
     """See connections.exchanges.contract.MarketDialect. A stream is ``<type>:<market>``."""
 
@@ -69,16 +76,9 @@ class KrwMarketDialect:
         self._only_new = api.formats.only_new
         self._candle_streams = api.candle_streams
         self._timeframes = {kind: timeframe for timeframe, kind in api.candle_streams.items()}
-        fields = api.fields
-        unit = renamed(BookUnit, fields["book_event_unit"])
-        self._head = renamed(Head, fields["public_event"])
-        self._trade_event = renamed(TradeEvent, fields["trade_event"])
-        self._book_event = renamed(BookEvent, fields["book_event"], units=tuple[unit, ...])  # type: ignore[valid-type]
-        self._candle_event = renamed(CandleEvent, fields["candle_event"])
-        api.check_field_names({
-            "public_event": Head, "trade_event": TradeEvent, "book_event": BookEvent, "book_event_unit": BookUnit,
-            "candle_event": CandleEvent,
-        })  # fmt: skip
+        kinds = named(MARKET_ROWS, api.fields)
+        self._head, self._trade_event = kinds["public_event"], kinds["trade_event"]
+        self._book_event, self._candle_event = kinds["book_event"], kinds["candle_event"]
 
     def streams(self, symbol: str, timeframes: Collection[str]) -> Collection[str]:
         market = self._symbols.spelling(symbol)
@@ -135,5 +135,5 @@ def read_answer(head: Head) -> Alive | Refused | None:
     """What the server itself says, on either kind of socket."""
     if head.error is not None:
         name, message = str(head.error.name), head.error.message
-        return Refused(None, f"{name}: {message}", named(name, message, Purpose.READ))
+        return Refused(None, f"{name}: {message}", refusals.named(name, message, Purpose.READ))
     return Alive() if head.status == "UP" else None

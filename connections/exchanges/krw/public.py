@@ -29,7 +29,7 @@ class KrwPublic(VenuePublic):
     def __init__(self, slug: str, api: KrwApi, mode: str, network: Network) -> None:
         super().__init__(api, f"{slug}:{mode}", api.base(mode).rest, network)
         self.clock: DateClock = DateClock(network.clock)
-        self.api = api
+        self.api: KrwApi = api
         self.codec = KrwCodec(api)
 
     async def _ask_symbols(self) -> Symbols:

@@ -1,5 +1,6 @@
 """A won exchange's private socket: the token opens it, and it tells one account's orders, fills and assets."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -9,7 +10,7 @@ from connections.exchanges.krw.api import KrwApi
 from connections.exchanges.krw.codec import FEE_UNIT, TYPES, status_of, time_in_force_of, type_of
 from connections.exchanges.krw.market_stream import PROBE, Head, read_answer
 from connections.exchanges.krw.tokens import bearer
-from connections.exchanges.wire import Symbols, amount, decode, known, price, renamed
+from connections.exchanges.wire import Symbols, amount, decode, known, named, price
 from connections.gateways import AssetBalance, Credentials, Fill, OrderReport, OrderType, Side, UnexpectedShape
 from desproject.lib.clock import from_millis
 from desproject.lib.money import ZERO, exact
@@ -59,6 +60,11 @@ class AssetsEvent(msgspec.Struct):
     as_of_ms: int
 
 
+USER_ROWS: Mapping[str, type[msgspec.Struct]] = {
+    "private_event": Head, "order_event": OrderEvent, "asset_event": AssetRow, "assets_event": AssetsEvent,
+}  # fmt: skip
+
+
 class KrwUserDialect:
     """See connections.exchanges.contract.UserDialect."""
 
@@ -72,14 +78,9 @@ class KrwUserDialect:
         self._format = api.formats.private
         self._symbols = symbols
         self._stamps_requests = stamps_requests
-        fields = api.fields
-        self._head = renamed(Head, fields["private_event"])
-        self._order_event = renamed(OrderEvent, fields["order_event"])
-        row = renamed(AssetRow, fields["asset_event"])
-        self._assets_event = renamed(AssetsEvent, fields["assets_event"], assets=tuple[row, ...])  # type: ignore[valid-type]
-        api.check_field_names({
-            "private_event": Head, "order_event": OrderEvent, "asset_event": AssetRow, "assets_event": AssetsEvent,
-        })  # fmt: skip
+        kinds = named(USER_ROWS, api.fields)
+        self._head, self._order_event = kinds["private_event"], kinds["order_event"]
+        self._assets_event = kinds["assets_event"]
 
     def handshake(self, credentials: Credentials, now_ms: int) -> dict[str, str]:
         return bearer(credentials, timestamp_ms=now_ms if self._stamps_requests else None)

@@ -1,26 +1,40 @@
 """A won exchange as a venue; what tells one from the other is its api.toml and whether requests carry the time."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
-from connections.exchanges.api_file import modes_of
+from connections.exchanges.api_file import load
 from connections.exchanges.contract import Capabilities
-from connections.exchanges.krw.api import KrwApi
+from connections.exchanges.krw.api import KrwApi, check_krw
+from connections.exchanges.krw.codec import CODEC_ROWS
 from connections.exchanges.krw.gateway import KrwGateway
-from connections.exchanges.krw.market_stream import KrwMarketDialect
+from connections.exchanges.krw.market_stream import MARKET_ROWS, KrwMarketDialect
 from connections.exchanges.krw.public import KrwPublic
-from connections.exchanges.krw.user_stream import KrwUserDialect
+from connections.exchanges.krw.user_stream import USER_ROWS, KrwUserDialect
 from connections.exchanges.network import Network
+from connections.exchanges.versioned import VersionedVenue
+from connections.exchanges.versions import Versions
 from connections.gateways import Credentials
 
 
-class KrwVenue:
-    """See connections.exchanges.contract.Venue."""
+def read_krw(text: str) -> KrwApi:
+    """A file's text. Raises BadApiFile."""
+    api = load(text, KrwApi, {**CODEC_ROWS, **MARKET_ROWS, **USER_ROWS})
+    check_krw(api)
+    return api
 
-    def __init__(self, slug: str, title: str, api: KrwApi, *, stamps_requests: bool) -> None:
+
+class KrwVenue(VersionedVenue[KrwApi, KrwPublic]):
+    """See connections.exchanges.contract.Venue. ``folder`` holds its api.toml."""
+
+    def __init__(self, slug: str, title: str, folder: Path, *, stamps_requests: bool) -> None:
+        super().__init__(Versions(slug, folder, read_krw))
         self.slug = slug
         self.title = title
-        self.timeframes: Sequence[str] = api.timeframes.all
-        self.capabilities = Capabilities(
+        self._stamps_requests = stamps_requests
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
             post_only=True,
             reduce_only=False,
             # What was sent in time may still arrive late: a look-up has the last word.
@@ -28,28 +42,23 @@ class KrwVenue:
             # An identifier is used up even by an order that was refused.
             reusable_client_ids=False,
             accounts_per_user_socket=1,
-            streams_per_market_socket=api.limits.streams_a_socket,
+            streams_per_market_socket=self.versions.of("").limits.streams_a_socket,
             # One of Upbit's ten requests a second each.
             polled_symbols=5,
         )
-        self._api = api
-        self._stamps_requests = stamps_requests
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        return modes_of(self._api.bases)
 
     def gateway(self, credentials: Credentials, mode: str, network: Network) -> KrwGateway:
-        return KrwGateway(credentials, self.public(mode, network), stamps_requests=self._stamps_requests)
+        public = self.public(mode, network, credentials.connection)
+        return KrwGateway(credentials, public, stamps_requests=self._stamps_requests)
 
-    def public(self, mode: str, network: Network) -> KrwPublic:
-        return network.shared((self.slug, mode), lambda: KrwPublic(self.slug, self._api, mode, network))
+    def make_public(self, api: KrwApi, mode: str, network: Network) -> KrwPublic:
+        return KrwPublic(self.slug, api, mode, network)
 
     async def market_dialects(self, mode: str, network: Network) -> tuple[KrwMarketDialect]:
-        symbols = await self.public(mode, network).symbol_table()
-        return (KrwMarketDialect(self._api, self._api.base(mode).sockets, symbols),)
+        public = self.public(mode, network)
+        return (KrwMarketDialect(public.api, public.api.base(mode).sockets, await public.symbol_table()),)
 
     async def user_dialect(self, mode: str, network: Network) -> KrwUserDialect:
-        symbols = await self.public(mode, network).symbol_table()
-        base = self._api.base(mode).sockets
-        return KrwUserDialect(self._api, base, symbols, stamps_requests=self._stamps_requests)
+        public = self.public(mode, network)
+        symbols, base = await public.symbol_table(), public.api.base(mode).sockets
+        return KrwUserDialect(public.api, base, symbols, stamps_requests=self._stamps_requests)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from connections.exchanges.krw.api import load_krw
 from connections.exchanges.krw.venue import KrwVenue
 
-API = load_krw(Path(__file__).parent)
-VENUE = KrwVenue("upbit", "Upbit", API, stamps_requests=False)
+VENUE = KrwVenue("upbit", "Upbit", Path(__file__).parent, stamps_requests=False)

@@ -15,13 +15,14 @@ import structlog
 from connections.books import OrderBook
 from connections.events import FeedState, PublicTrade, Quote
 from connections.exchanges import venue
-from connections.exchanges.binance.codec import Symbols
-from connections.exchanges.binance_spot.codec import read_depth
-from connections.exchanges.binance_spot.market_stream import spot_market_dialect
+from connections.exchanges.binance_spot import VENUE as SPOT
+from connections.exchanges.binance_spot.codec import SpotCodec
+from connections.exchanges.binance_spot.venue import spot_market_dialect
 from connections.exchanges.contract import DepthDelta, DepthSnapshot, MarketFrame, WholeDepth
 from connections.exchanges.krw.market_stream import KrwMarketDialect
 from connections.exchanges.network import Network
-from connections.exchanges.upbit import API as UPBIT_API
+from connections.exchanges.upbit import VENUE as UPBIT
+from connections.exchanges.wire import Symbols
 from connections.gateways import SymbolRules
 from connections.prices import PriceCache
 from connections.streaming import market
@@ -35,7 +36,7 @@ from tests.connections.streaming.recording import binance_lines, needs_binance, 
 
 SYMBOL, FEED = "BTC/USDT", "binance_spot:live"
 RULES = SymbolRules(SYMBOL, "BTC", "USDT", ZERO, ZERO, ZERO, ZERO, ZERO)
-DIALECT = spot_market_dialect("", Symbols([("BTCUSDT", RULES)]))
+DIALECT = spot_market_dialect(SPOT.versions.shipped, "", Symbols([("BTCUSDT", RULES)]))
 DELTAS_AFTER_THE_SNAPSHOT = 3449
 
 Steps = Iterator[tuple[OrderBook, DepthDelta]]
@@ -47,7 +48,7 @@ def recorded(kind: bytes) -> list[MarketFrame]:
 
 
 def snapshot() -> DepthSnapshot:
-    return read_depth(binance_lines()[7])
+    return SpotCodec(SPOT.versions.shipped).depth(binance_lines()[7])
 
 
 def deltas() -> list[DepthDelta]:
@@ -75,7 +76,7 @@ def twin(book: OrderBook) -> OrderBook:
 def test_after_every_delta_the_top_is_the_last_best_price_that_was_told() -> None:
     book, best, checked = OrderBook(SYMBOL), deque[tuple[int, bytes]](), 0
     for number, line in enumerate(binance_lines(), 1):
-        frame = read_depth(line) if number == 8 else DIALECT.read(line, 0)
+        frame = SpotCodec(SPOT.versions.shipped).depth(line) if number == 8 else DIALECT.read(line, 0)
         if isinstance(frame, Quote):
             best.append((int(line.partition(b'"u":')[2].partition(b",")[0]), line))
         elif isinstance(frame, DepthSnapshot):
@@ -225,7 +226,7 @@ async def test_each_trade_that_is_removed_swapped_or_doubled_is_found(
 def upbit_books() -> list[WholeDepth]:
     markets = ("LAMB", "WAVES")
     rules = [(f"KRW-{base}", SymbolRules(f"{base}/KRW", base, "KRW", ZERO, ZERO, ZERO, ZERO, ZERO)) for base in markets]
-    dialect = KrwMarketDialect(UPBIT_API, "", Symbols(rules))
+    dialect = KrwMarketDialect(UPBIT.versions.shipped, "", Symbols(rules))
     frames = [dialect.read(frame, time.time_ns()) for frame in upbit_frames()]
     return [frame for frame in frames if isinstance(frame, WholeDepth) and frame.symbol == "LAMB/KRW"]
 

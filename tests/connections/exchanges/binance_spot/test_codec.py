@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from connections.events import CandleUpdate, PublicTrade, Quote
-from connections.exchanges.api_file import BadApiFile, load
-from connections.exchanges.binance.codec import Symbols, read_candles
-from connections.exchanges.binance_spot import codec
-from connections.exchanges.binance_spot.api import API, Api
-from connections.exchanges.binance_spot.market_stream import spot_market_dialect
+from connections.exchanges import binance_spot
+from connections.exchanges.api_file import BadApiFile
+from connections.exchanges.binance.codec import read_candles
+from connections.exchanges.binance_spot import VENUE
+from connections.exchanges.binance_spot.codec import SpotCodec
 from connections.exchanges.binance_spot.user_stream import SpotUserDialect
+from connections.exchanges.binance_spot.venue import read_spot, spot_market_dialect
 from connections.exchanges.contract import (
     BalanceNews,
     Confirmed,
@@ -26,6 +27,7 @@ from connections.exchanges.contract import (
     Subscribed,
     Terminated,
 )
+from connections.exchanges.wire import Symbols
 from connections.gateways import KeyRefused, OrderType, ReportStatus, Side, UnexpectedShape
 from desproject.lib.errors import InvalidInput
 
@@ -44,7 +46,9 @@ INFO = json.dumps({
         symbol_row("OLDUSDT", "OLD", "USDT", "BREAK"),
     ]
 }).encode()
-SYMBOLS = codec.read_symbols(INFO)
+API = VENUE.versions.shipped
+CODEC = SpotCodec(API)
+SYMBOLS = CODEC.symbols(INFO)
 ORDER = {
     "symbol": "BTCUSDT", "orderId": 7, "orderListId": -1, "clientOrderId": "c-1", "transactTime": 1_700_000_000_123,
     "price": "0.00000000", "origQty": "0.50000000", "executedQty": "0.50000000", "status": "FILLED",
@@ -66,7 +70,7 @@ def test_symbols_are_read_not_guessed() -> None:
 
 
 def test_an_order_becomes_a_report_in_the_exchanges_time() -> None:
-    report = codec.read_order(order(), SYMBOLS)
+    report = CODEC.order(order(), SYMBOLS)
 
     assert (report.symbol, report.side, report.type, report.status) == (
         "BTC/USDT", Side.SELL, OrderType.MARKET, ReportStatus.FILLED,
@@ -78,7 +82,7 @@ def test_an_order_becomes_a_report_in_the_exchanges_time() -> None:
 def test_fields_that_joined_later_are_tolerated() -> None:
     grown = order(eR=3, st="x", ps={"deep": [1]}, workingTime=1)
 
-    assert codec.read_order(grown, SYMBOLS) == codec.read_order(order(), SYMBOLS)
+    assert CODEC.order(grown, SYMBOLS) == CODEC.order(order(), SYMBOLS)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_fields_that_joined_later_are_tolerated() -> None:
 )  # fmt: skip
 def test_what_doesnt_fit_is_named_and_not_quoted(changes: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedShape) as caught:
-        codec.read_order(order(**changes), SYMBOLS)
+        CODEC.order(order(**changes), SYMBOLS)
 
     assert "c-1" not in str(caught.value)
 
@@ -100,7 +104,7 @@ def test_what_doesnt_fit_is_named_and_not_quoted(changes: dict[str, Any]) -> Non
 @pytest.mark.parametrize("body", [b"", b"null", b"<html>", b"[]", b"{}", b"\xff\xfe", b'{"symbol":'])
 def test_what_is_no_order_at_all_is_named(body: bytes) -> None:
     with pytest.raises(UnexpectedShape):
-        codec.read_order(body, SYMBOLS)
+        CODEC.order(body, SYMBOLS)
 
 
 def test_a_candle_that_doesnt_fit_is_named() -> None:
@@ -117,30 +121,30 @@ def test_the_shipped_file_names_every_field_of_every_record() -> None:
 
 
 def test_a_file_with_a_hole_or_a_surplus_is_refused() -> None:
-    text = (Path(codec.__file__).parent / "api.toml").read_text()
-    with pytest.raises(BadApiFile, match="klines"):
-        load(text.replace('klines = "/api/v3/klines"\n', ""), Api)
-    with pytest.raises(BadApiFile, match="surplus"):
-        load(text.replace("[paths]\n", '[paths]\nsurplus = "/x"\n'), Api)
-    with pytest.raises(BadApiFile, match="slash"):
-        load(text.replace('time = "/api/v3/time"', 'time = "api/v3/time"'), Api)
-    with pytest.raises(BadApiFile, match="twice"):
-        load(text.replace('client_order_id = "clientOrderId"', 'client_order_id = "orderId"', 1), Api)
-    with pytest.raises(BadApiFile):
-        load("not toml at all [", Api)
-
-
-def test_a_mapped_field_that_no_record_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(API.fields["depth"], "lost_id", "lostUpdateId")
-
-    with pytest.raises(BadApiFile, match="lost_id"):
-        API.check_field_names({"depth": codec._Depth})
+    text = (Path(binance_spot.__file__).parent / "api.toml").read_text()
+    for old, new, complaint in (
+        ('klines = "/api/v3/klines"\n', "", "klines"),
+        ("[paths]\n", '[paths]\nsurplus = "/x"\n', "surplus"),
+        ('time = "/api/v3/time"', 'time = "api/v3/time"', "slash"),
+        ('client_order_id = "clientOrderId"', 'client_order_id = "orderId"', "twice"),
+        ('executed = "executedQty"', 'executed = "price"', "twice"),
+        ('last_id = "lastUpdateId"', 'lost_id = "lastUpdateId"', "lost_id"),
+        ("[fields.depth]\n", "[fields.breadth]\n", "breadth, depth"),
+        ('version = "v3"', 'version = "v 3"', "version"),
+        ("{symbol}@trade", "{sign}@trade", "trade"),
+        ("weight = {", "weights = {", "costs.weight"),
+        ('60, of = "address"', '60, of = "account"', "address"),
+        (text, "not toml at all [", "line 1"),
+    ):  # fmt: skip
+        assert old in text
+        with pytest.raises(BadApiFile, match=complaint):
+            read_spot(text.replace(old, new, 1))
 
 
 # Streams.
 
-MARKET = spot_market_dialect("wss://stream.example", SYMBOLS)
-USER = SpotUserDialect("wss://api.example", SYMBOLS)
+MARKET = spot_market_dialect(API, "wss://stream.example", SYMBOLS)
+USER = SpotUserDialect(API, CODEC, "wss://api.example", SYMBOLS)
 
 
 def test_the_streams_of_a_symbol() -> None:

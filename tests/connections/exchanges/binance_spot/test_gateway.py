@@ -3,13 +3,15 @@
 import asyncio
 import os
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from connections.exchanges.binance.public import BinancePublic
+from connections.exchanges.binance_spot.api import SpotApi
+from connections.exchanges.binance_spot.codec import SpotCodec
 from connections.exchanges.binance_spot.gateway import BinanceSpotGateway
 from connections.gateways import (
     Credentials,
@@ -75,7 +77,7 @@ async def test_the_account_is_complete_and_exact(gateway: BinanceSpotGateway) ->
 
 async def test_more_candles_than_a_page_holds(gateway: BinanceSpotGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     public = public_of(gateway)
-    monkeypatch.setattr(public, "_wire", replace(public._wire, klines_page=10))
+    monkeypatch.setattr(public, "api", with_limits(public.api, klines_page=10))
 
     candles = await gateway.candles("BTC/USDT", "1m", 25)
 
@@ -118,7 +120,7 @@ async def test_fills_are_found_page_by_page(gateway: BinanceSpotGateway, monkeyp
     for number in range(7):
         await gateway.place_order(market_order(f"order-{number}"), deadline())
     every = await gateway.fills("BTC/USDT", None)
-    monkeypatch.setattr(gateway, "_wire", replace(gateway._wire, fills_page=3))
+    monkeypatch.setattr(gateway, "_api", with_limits(gateway._api, trades_page=3))
 
     since = every[2].executed_at
     paged = await gateway.fills("BTC/USDT", None)
@@ -184,5 +186,9 @@ def told(fill: Fill) -> tuple[object, ...]:
     return (fill.exchange_trade_id, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset, fill.liquidity)
 
 
-def public_of(gateway: BinanceSpotGateway) -> BinancePublic:
+def with_limits(api: SpotApi, **limits: int) -> SpotApi:
+    return replace(api, limits=replace(api.limits, **limits))
+
+
+def public_of(gateway: BinanceSpotGateway) -> BinancePublic[SpotApi, SpotCodec]:
     return gateway._public

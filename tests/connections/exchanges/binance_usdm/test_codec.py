@@ -7,17 +7,14 @@ from typing import Any
 import pytest
 
 from connections.events import CandleUpdate, PublicTrade, Quote
-from connections.exchanges.binance.codec import Symbols
-from connections.exchanges.binance.public import BinancePublic
-from connections.exchanges.binance_usdm import codec
-from connections.exchanges.binance_usdm.api import API
-from connections.exchanges.binance_usdm.gateway import _order_params
-from connections.exchanges.binance_usdm.market_stream import usdm_market_dialects
-from connections.exchanges.binance_usdm.public import public_usdm
+from connections.exchanges.binance_usdm import VENUE
+from connections.exchanges.binance_usdm.codec import UsdmCodec
 from connections.exchanges.binance_usdm.user_stream import UsdmUserDialect
+from connections.exchanges.binance_usdm.venue import usdm_market_dialects
 from connections.exchanges.contract import BalanceNews, DepthDelta, OrderNews, Terminated
 from connections.exchanges.network import Network
 from connections.gateways import (
+    Credentials,
     MarginType,
     OrderRequest,
     OrderType,
@@ -51,7 +48,9 @@ INFO = json.dumps({
         symbol_row("OLDUSDT", "OLD", status="SETTLING"),
     ]
 }).encode()
-SYMBOLS: Symbols = codec.read_symbols(INFO)
+API = VENUE.versions.shipped
+CODEC = UsdmCodec(API)
+SYMBOLS = CODEC.symbols(INFO)
 PERPETUAL = "BTC/USDT:USDT"
 ORDER = {
     "orderId": 22542179, "symbol": "BTCUSDT", "status": "PARTIALLY_FILLED", "clientOrderId": "d1-1",
@@ -84,7 +83,7 @@ def test_only_perpetual_contracts_that_trade_are_known_and_by_their_settlement_a
 
 
 def test_an_order_becomes_a_report() -> None:
-    report = codec.read_order(order(), SYMBOLS)
+    report = CODEC.order(order(), SYMBOLS)
 
     assert (report.symbol, report.side, report.type, report.status) == (
         PERPETUAL, Side.SELL, OrderType.LIMIT, ReportStatus.PARTIALLY_FILLED,
@@ -106,7 +105,7 @@ def test_an_order_becomes_a_report() -> None:
     ids=str,
 )
 def test_what_others_placed_is_read_too(words: dict[str, str], kind: OrderType, time_in_force: TimeInForce) -> None:
-    report = codec.read_order(order(**words), SYMBOLS)
+    report = CODEC.order(order(**words), SYMBOLS)
 
     assert (report.type, report.time_in_force) == (kind, time_in_force)
 
@@ -116,14 +115,14 @@ def test_what_others_placed_is_read_too(words: dict[str, str], kind: OrderType, 
 )
 def test_what_doesnt_fit_is_named_and_not_quoted(changes: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedShape) as caught:
-        codec.read_order(order(**changes), SYMBOLS)
+        CODEC.order(order(**changes), SYMBOLS)
 
     assert "d1-1" not in str(caught.value)
 
 
 def test_a_position_has_the_sign_of_its_side() -> None:
     flat = {**POSITION, "positionAmt": "0.000"}
-    (found,) = codec.read_positions(json.dumps([POSITION, flat]).encode(), SYMBOLS)
+    (found,) = CODEC.positions(json.dumps([POSITION, flat]).encode(), SYMBOLS)
 
     assert (found.symbol, found.quantity, found.leverage, found.margin_type) == (
         PERPETUAL, Decimal(-20), 10, MarginType.ISOLATED,
@@ -133,12 +132,12 @@ def test_a_position_has_the_sign_of_its_side() -> None:
 
 def test_an_account_in_hedge_mode_is_refused_and_not_misread() -> None:
     with pytest.raises(UnexpectedShape, match="one-way"):
-        codec.read_positions(json.dumps([{**POSITION, "positionSide": "SHORT"}]).encode(), SYMBOLS)
+        CODEC.positions(json.dumps([{**POSITION, "positionSide": "SHORT"}]).encode(), SYMBOLS)
 
 
 def test_what_margins_positions_and_orders_is_locked() -> None:
     asset = {"asset": "USDT", "walletBalance": "100", "positionInitialMargin": "30", "openOrderInitialMargin": "5"}
-    snapshot = codec.read_account(json.dumps({"assets": [asset]}).encode(), 1_700_000_000_000)
+    snapshot = CODEC.account(json.dumps({"assets": [asset]}).encode(), 1_700_000_000_000)
 
     (balance,) = snapshot.balances
     assert (balance.free, balance.locked) == (Decimal(65), Decimal(35))
@@ -163,7 +162,8 @@ def test_what_margins_positions_and_orders_is_locked() -> None:
     ids=["reduce only", "post only", "ioc"],
 )
 def test_orders_are_spelled_as_the_exchange_wants_them(request_: OrderRequest, expected: dict[str, str]) -> None:
-    params = _order_params(request_, SYMBOLS)
+    gateway = VENUE.gateway(Credentials("k", "s"), "live", Network())
+    params = gateway.order_params(request_, SYMBOLS)
 
     assert expected.items() <= params.items()
     assert ("reduceOnly" in params) == request_.reduce_only
@@ -171,7 +171,7 @@ def test_orders_are_spelled_as_the_exchange_wants_them(request_: OrderRequest, e
 
 # Streams.
 
-PUBLIC, MARKET = usdm_market_dialects("wss://stream.example", SYMBOLS)
+PUBLIC, MARKET = usdm_market_dialects(API, "wss://stream.example", SYMBOLS)
 
 
 def framed(stream: str, **data: Any) -> str:
@@ -220,8 +220,7 @@ def test_a_candle_is_read() -> None:
 
 @pytest.fixture
 def user() -> UsdmUserDialect:
-    public: BinancePublic = public_usdm("live", Network())
-    return UsdmUserDialect("wss://stream.example", public, SYMBOLS)
+    return UsdmUserDialect(VENUE.public("live", Network()), "wss://stream.example", SYMBOLS)
 
 
 def test_an_order_event_with_a_fill(user: UsdmUserDialect) -> None:

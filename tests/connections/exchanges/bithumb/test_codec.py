@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from connections.events import PublicTrade
-from connections.exchanges.bithumb import API
+from connections.exchanges.bithumb import VENUE
 from connections.exchanges.contract import OrderNews, WholeDepth
 from connections.exchanges.krw.codec import KrwCodec
 from connections.exchanges.krw.market_stream import KrwMarketDialect
 from connections.exchanges.krw.user_stream import KrwUserDialect
 from connections.gateways import Credentials, ReportStatus, Side, TimeInForce, UnexpectedShape
 
+API = VENUE.versions.shipped
 CODEC = KrwCodec(API)
 SYMBOLS = CODEC.symbols(b'[{"market":"KRW-BTC"},{"market":"BTC-ETH"}]')
 MARKET = KrwMarketDialect(API, "wss://ws-api.bithumb.com", SYMBOLS)

@@ -15,12 +15,13 @@ from connections.exchanges.contract import ONLY, Alive, BalanceNews, OrderNews, 
 from connections.exchanges.krw.codec import KrwCodec
 from connections.exchanges.krw.market_stream import KrwMarketDialect
 from connections.exchanges.krw.user_stream import KrwUserDialect
-from connections.exchanges.upbit import API
+from connections.exchanges.upbit import VENUE
 from connections.gateways import AssetBalance, KeyRefused, OrderType, ReportStatus, Side, TimeInForce, UnexpectedShape
 from connections.whole_books import WholeBook
 
 # Frames of 2021 that the project doesn't hold itself.
 REAL = Path(__file__).parents[5] / "shared/data/upbit/krw-ws-sample.log.gz"
+API = VENUE.versions.shipped
 CODEC = KrwCodec(API)
 SYMBOLS = CODEC.symbols(b'[{"market":"KRW-BTC"},{"market":"KRW-LAMB"},{"market":"BTC-ETH"},{"market":"USDT-BTC"}]')
 MARKET = KrwMarketDialect(API, "wss://api.upbit.com", SYMBOLS)

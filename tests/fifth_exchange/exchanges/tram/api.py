@@ -1,10 +1,8 @@
-"""Loads api.toml."""
-
-from pathlib import Path
+"""api.toml, typed."""
 
 import msgspec
 
-from connections.exchanges.api_file import SIMULATOR, ApiFile, base_of, load, simulator_addresses
+from connections.exchanges.api_file import ApiFile, base_of
 
 
 class Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +39,4 @@ class TramApi(ApiFile, frozen=True, forbid_unknown_fields=True):
 
     def base(self, mode: str) -> Base:
         """The addresses of a mode. Raises InvalidInput."""
-        return Base(*simulator_addresses(self.simulator_prefix)) if mode == SIMULATOR else base_of(self.bases, mode)
-
-
-API = load((Path(__file__).parent / "api.toml").read_text(), TramApi)
+        return base_of(self.bases, mode, Base, self.simulator_prefix)

@@ -1,12 +1,13 @@
 """Tram's bodies as DES's types, by the names of api.toml. No I/O, no clock."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from connections.events import PublicTrade
 from connections.exchanges.contract import DepthSnapshot, Levels
-from connections.exchanges.wire import Symbols, amount, amounts, decode, known, price, renamed
+from connections.exchanges.wire import Symbols, amount, amounts, decode, decode_all, known, named, price
 from connections.gateways import (
     AccountSnapshot,
     AssetBalance,
@@ -22,7 +23,7 @@ from connections.gateways import (
 )
 from desproject.lib.clock import from_millis
 
-from .api import API
+from .api import TramApi
 
 SIDES = {"B": Side.BUY, "S": Side.SELL}
 KINDS = {"market": OrderType.MARKET, "limit": OrderType.LIMIT, "maker": OrderType.POST_ONLY}
@@ -125,56 +126,56 @@ class Problem(msgspec.Struct):
     detail: str = ""
 
 
-_Market = renamed(MarketRow, API.fields["market"])
-_Order = renamed(OrderRow, API.fields["order"])
-_Deal = renamed(DealRow, API.fields["deal"])
-API.check_field_names({"market": MarketRow, "order": OrderRow, "deal": DealRow})
+RECORDS: Mapping[str, type[msgspec.Struct]] = {"market": MarketRow, "order": OrderRow, "deal": DealRow}
 
 
-def symbols(body: bytes) -> Symbols:
-    rows: list[MarketRow] = decode(body, list[_Market])  # type: ignore[valid-type]
-    return Symbols(
-        (row.symbol, SymbolRules(
-            f"{row.base}/{row.quote}", row.base, row.quote, price(row.price_step), price(row.quantity_step),
-            amount(row.min_quantity), amount(row.max_quantity), amount(row.min_notional),
-            amount(row.market_max_quantity),
-        ))
-        for row in rows
-    )  # fmt: skip
+class TramCodec:
+    """Reads what one version of api.toml names."""
 
+    def __init__(self, api: TramApi) -> None:
+        kinds = named(RECORDS, api.fields)
+        self._market, self._order, self._deal = kinds["market"], kinds["order"], kinds["deal"]
 
-def order(body: bytes | msgspec.Raw, table: Symbols, fills: tuple[Fill, ...] = ()) -> OrderReport:
-    row: OrderRow = decode(body, _Order)
-    return OrderReport(
-        client_order_id=row.client_order_id,
-        exchange_order_id=row.exchange_order_id,
-        symbol=table.name(row.symbol),
-        side=known(SIDES, row.side, "side"),
-        type=known(KINDS, row.type, "order type"),
-        time_in_force=known(LIVES, row.time_in_force, "time in force"),
-        status=known(STATES, row.state, "state"),
-        quantity=amount(row.quantity),
-        price=row.price,
-        filled_quantity=amount(row.executed),
-        reported_at=from_millis(row.reported_ms),
-        fills=fills,
-    )
+    def symbols(self, body: bytes) -> Symbols:
+        rows: Sequence[MarketRow] = decode_all(body, self._market)
+        return Symbols(
+            (row.symbol, SymbolRules(
+                f"{row.base}/{row.quote}", row.base, row.quote, price(row.price_step), price(row.quantity_step),
+                amount(row.min_quantity), amount(row.max_quantity), amount(row.min_notional),
+                amount(row.market_max_quantity),
+            ))
+            for row in rows
+        )  # fmt: skip
 
+    def order(self, body: bytes | msgspec.Raw, table: Symbols, fills: tuple[Fill, ...] = ()) -> OrderReport:
+        row: OrderRow = decode(body, self._order)
+        return OrderReport(
+            client_order_id=row.client_order_id,
+            exchange_order_id=row.exchange_order_id,
+            symbol=table.name(row.symbol),
+            side=known(SIDES, row.side, "side"),
+            type=known(KINDS, row.type, "order type"),
+            time_in_force=known(LIVES, row.time_in_force, "time in force"),
+            status=known(STATES, row.state, "state"),
+            quantity=amount(row.quantity),
+            price=row.price,
+            filled_quantity=amount(row.executed),
+            reported_at=from_millis(row.reported_ms),
+            fills=fills,
+        )
 
-def orders(body: bytes, table: Symbols) -> list[OrderReport]:
-    return [order(row, table) for row in decode(body, list[msgspec.Raw])]
+    def orders(self, body: bytes, table: Symbols) -> list[OrderReport]:
+        return [self.order(row, table) for row in decode(body, list[msgspec.Raw])]
 
+    def fill(self, body: bytes | msgspec.Raw, table: Symbols) -> Fill:
+        row: DealRow = decode(body, self._deal)
+        return Fill(
+            row.trade_id, row.order_id, table.name(row.symbol), known(SIDES, row.side, "side"), amount(row.quantity),
+            price(row.price), amount(row.fee), row.fee_asset, row.liquidity, from_millis(row.executed_ms),
+        )  # fmt: skip
 
-def fill(body: bytes | msgspec.Raw, table: Symbols) -> Fill:
-    row: DealRow = decode(body, _Deal)
-    return Fill(
-        row.trade_id, row.order_id, table.name(row.symbol), known(SIDES, row.side, "side"), amount(row.quantity),
-        price(row.price), amount(row.fee), row.fee_asset, row.liquidity, from_millis(row.executed_ms),
-    )  # fmt: skip
-
-
-def fills(body: bytes, table: Symbols) -> list[Fill]:
-    return [fill(row, table) for row in decode(body, list[msgspec.Raw])]
+    def fills(self, body: bytes, table: Symbols) -> list[Fill]:
+        return [self.fill(row, table) for row in decode(body, list[msgspec.Raw])]
 
 
 def balances(rows: tuple[WalletRow, ...]) -> tuple[AssetBalance, ...]:

@@ -26,7 +26,6 @@ from desproject.lib.errors import InvalidInput
 from desproject.lib.money import plain
 
 from . import codec
-from .api import API
 from .public import TramPublic
 from .signing import signed_headers
 
@@ -42,10 +41,12 @@ class TramGateway(AssetsOnly):
     def __init__(self, credentials: Credentials, public: TramPublic) -> None:
         self._credentials = credentials
         self._public = public
+        self._api = public.api
+        self._codec = public.codec
         self._sender = public.budgets.sender(credentials)
 
     async def permissions(self) -> KeyPermissions:
-        return codec.permissions(await self._get(API.paths.key, {}))
+        return codec.permissions(await self._get(self._api.paths.key, {}))
 
     async def rules(self, symbol: str) -> SymbolRules:
         table = await self._public.symbol_table()
@@ -59,10 +60,10 @@ class TramGateway(AssetsOnly):
             "kind": _KINDS[request.type], "life": _LIVES[request.time_in_force], "size": plain(request.quantity),
             "limit": None if request.price is None else plain(request.price),
         }  # fmt: skip
-        call = Call("POST", API.paths.orders, Purpose.PLACE, self._sender, deadline)
+        call = Call("POST", self._api.paths.orders, Purpose.PLACE, self._sender, deadline)
         answer = await self._signed(call, {}, msgspec.json.encode(body))
         try:
-            return codec.order(answer, table)
+            return self._codec.order(answer, table)
         except UnexpectedShape as error:
             raise OutcomeUnknown(error.message) from error
 
@@ -70,32 +71,32 @@ class TramGateway(AssetsOnly):
         table = await self._public.symbol_table()
         params = _named(table.spelling(symbol), client_order_id, exchange_order_id)
         try:
-            call = Call("DELETE", API.paths.orders, Purpose.CANCEL, self._sender)
-            return codec.order(await self._signed(call, params), table)
+            call = Call("DELETE", self._api.paths.orders, Purpose.CANCEL, self._sender)
+            return self._codec.order(await self._signed(call, params), table)
         except UnexpectedShape as error:
             raise OutcomeUnknown(error.message) from error
 
     async def order(self, symbol: str, client_order_id: str, exchange_order_id: str = "") -> OrderReport:
         table = await self._public.symbol_table()
         params = _named(table.spelling(symbol), client_order_id, exchange_order_id)
-        (found,) = codec.orders(await self._get(API.paths.orders, params), table)
+        (found,) = self._codec.orders(await self._get(self._api.paths.orders, params), table)
         return found
 
     async def open_orders(self) -> Sequence[OrderReport]:
-        return codec.orders(await self._get(API.paths.orders, {}), await self._public.symbol_table())
+        return self._codec.orders(await self._get(self._api.paths.orders, {}), await self._public.symbol_table())
 
     async def fills(self, symbol: str, since: datetime | None, exchange_order_id: str = "") -> Sequence[Fill]:
         table = await self._public.symbol_table()
         params: Params = {"market": table.spelling(symbol), "order": exchange_order_id}
         params["since"] = to_millis(since) if since else 0
-        return codec.fills(await self._get(API.paths.own_deals, params), table)
+        return self._codec.fills(await self._get(self._api.paths.own_deals, params), table)
 
     async def account(self) -> AccountSnapshot:
-        return codec.account(await self._get(API.paths.wallet, {}))
+        return codec.account(await self._get(self._api.paths.wallet, {}))
 
     async def candles(self, symbol: str, timeframe: str, limit: int) -> Sequence[Candle]:
-        if timeframe not in API.timeframes.all:
-            allowed = ", ".join(API.timeframes.all)
+        if timeframe not in self._api.timeframes.all:
+            allowed = ", ".join(self._api.timeframes.all)
             raise InvalidInput("unknown timeframe", fields={"timeframe": [f"one of {allowed}"]})
         return await self._public.candles(symbol, timeframe, limit)
 

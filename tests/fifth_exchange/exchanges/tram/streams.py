@@ -10,7 +10,8 @@ from connections.exchanges.wire import Symbols, amount, amounts, decode, price
 from connections.gateways import Credentials
 
 from . import codec
-from .api import API
+from .api import TramApi
+from .public import TramPublic
 from .signing import signed_headers
 
 _NOTHING = msgspec.Raw(b"null")
@@ -34,14 +35,14 @@ class OrderChange(msgspec.Struct):
 class TramMarketDialect:
     """See connections.exchanges.contract.MarketDialect. A stream is ``book:BTC_EUR`` or ``deals:BTC_EUR``."""
 
-    messages_a_second = API.limits.messages_a_second
-    lifetime = float(API.limits.socket_seconds)
     probe = ""
     states_all = False
     whole_books = True
 
-    def __init__(self, base: str, symbols: Symbols) -> None:
-        self.url = base + API.paths.public_socket
+    def __init__(self, api: TramApi, base: str, symbols: Symbols) -> None:
+        self.url = base + api.paths.public_socket
+        self.messages_a_second = api.limits.messages_a_second
+        self.lifetime = float(api.limits.socket_seconds)
         self._symbols = symbols
 
     def streams(self, symbol: str, timeframes: Collection[str]) -> Collection[str]:
@@ -72,16 +73,18 @@ class TramMarketDialect:
 class TramUserDialect:
     """See connections.exchanges.contract.UserDialect."""
 
-    lifetime = float(API.limits.socket_seconds)
     accounts_per_socket = 1
     probe = ""
 
-    def __init__(self, base: str, symbols: Symbols) -> None:
-        self.url = base + API.paths.private_socket
+    def __init__(self, public: TramPublic, base: str, symbols: Symbols) -> None:
+        self._path = public.api.paths.private_socket
+        self.url = base + self._path
+        self.lifetime = float(public.api.limits.socket_seconds)
+        self._codec = public.codec
         self._symbols = symbols
 
     def handshake(self, credentials: Credentials, now_ms: int) -> dict[str, str]:
-        return signed_headers(credentials, now_ms, "GET", API.paths.private_socket)
+        return signed_headers(credentials, now_ms, "GET", self._path)
 
     def subscribe(self, request_id: int, credentials: Credentials, now_ms: int) -> str:
         """The handshake has said it all."""
@@ -94,8 +97,8 @@ class TramUserDialect:
         head: Frame = decode(frame, Frame)
         if head.of == "order":
             change: OrderChange = decode(head.body, OrderChange)
-            fills = (codec.fill(change.deal, self._symbols),) if change.deal != _NOTHING else ()
-            return OrderNews(ONLY, codec.order(change.order, self._symbols, fills))
+            fills = (self._codec.fill(change.deal, self._symbols),) if change.deal != _NOTHING else ()
+            return OrderNews(ONLY, self._codec.order(change.order, self._symbols, fills))
         if head.of == "wallet":
             wallet: codec.Wallet = decode(head.body, codec.Wallet)
             return BalanceNews(ONLY, codec.balances(wallet.rows), wallet.at)
