@@ -1,16 +1,21 @@
 """Admin pages of trading: all read-only, because only the engine writes these rows."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.forms import ActionForm
 
 from accounts.admin_pages import ReadOnlyAdmin
 from accounts.journal import record
+from accounts.models import User
 from accounts.tenancy import tenant_scope
 from connections.admin import ConnectionAdmin
 from connections.models import Connection
+from desproject.lib.errors import DomainError
+from trading import dry_run
 from trading.leak_drill import answer_leak
 from trading.models import (
     ArbitrageFire,
@@ -18,10 +23,12 @@ from trading.models import (
     Balance,
     Bar,
     Command,
+    DryRunLift,
     EquityPoint,
     Order,
     OrderAttempt,
     OrderEvent,
+    PaperRun,
     Position,
     Reconciliation,
     Reservation,
@@ -51,11 +58,48 @@ class _TenantsRows(ReadOnlyAdmin):
     ordering: ClassVar = ("-created_at",)
 
 
+class _ReasonForm(ActionForm):  # type: ignore[misc]  # unfold ships no types
+    """Beside the choice of an action."""
+
+    reason = forms.CharField(max_length=300, required=False, label="Reason")
+
+
+@admin.action(description="Lift the dry run: may be started live (give a reason)")
+def lift_dry_runs(_: ReadOnlyAdmin, request: HttpRequest, rows: "QuerySet[StrategyInstance]") -> None:
+    """For the present configuration of each."""
+    reason = request.POST.get("reason", "").strip()
+    if not reason:
+        messages.error(request, "Give a reason beside the action: it is kept.")
+        return
+    administrator = cast(User, request.user)
+    for row in list(rows):
+        try:
+            dry_run.lift(administrator=administrator, instance_id=row.pk, reason=reason[:300])
+        except DomainError as error:
+            messages.warning(request, f"{row.name}: {error.message}")
+        else:
+            messages.success(request, f"{row.name} may be started live")
+
+
 @admin.register(StrategyInstance)
 class StrategyInstanceAdmin(_TenantsRows):
-    list_display: ClassVar = ("name", "user", "strategy", "symbol", "timeframe", "status", "held_quantity")
-    list_filter: ClassVar = ("strategy", "status", "is_deleted")
+    list_display: ClassVar = ("name", "user", "strategy", "symbol", "timeframe", "mode", "status", "held_quantity")
+    list_filter: ClassVar = ("strategy", "mode", "status", "is_deleted")
+    action_form = _ReasonForm
+    actions: ClassVar = [lift_dry_runs]
     search_fields: ClassVar = ("user__email", "name", "symbol")
+
+
+@admin.register(PaperRun)
+class PaperRunAdmin(_TenantsRows):
+    list_display: ClassVar = ("instance", "user", "started_at", "seen_at", "fingerprint")
+    list_select_related: ClassVar = ("user", "instance")
+
+
+@admin.register(DryRunLift)
+class DryRunLiftAdmin(_TenantsRows):
+    list_display: ClassVar = ("instance", "user", "reason", "lifted_by", "created_at")
+    list_select_related: ClassVar = ("user", "instance", "lifted_by")
 
 
 @admin.register(Signal)

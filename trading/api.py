@@ -1,6 +1,7 @@
 """Strategies, orders and what they lead to, over HTTP."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
@@ -12,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from accounts.views import CONFLICT, MISSING, REFUSED, TenantView, TenantViewSet
+from accounts.roles import Thing, require
+from accounts.views import CONFLICT, FORBIDDEN, MISSING, REFUSED, TenantView, TenantViewSet
 from connections.prices import read_prices
 from connections.selectors import connection, connections
 from desproject.lib import features
@@ -20,6 +22,7 @@ from desproject.lib.api import AmountField
 from trading import filters, selectors, services
 from trading import serializers as shapes
 from trading.catalogue import catalogue
+from trading.dry_run import dry_runs, lift
 from trading.marks import marks
 from trading.models import Balance, Order, Position, Signal, StrategyInstance, Trade
 from trading.performance import performance
@@ -150,6 +153,7 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         found = getattr(self, "_shown", ())
         if found:
             context["performance"] = performance([row.pk for row in found])
+            context["dry_runs"] = dry_runs(found)
         return context
 
     def list(self, request: Request) -> Response:
@@ -225,6 +229,19 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVi
         """What an arbitrage expected and what came of it, newest first; none for other strategies."""
         page = self.paginate_queryset(selectors.fires(self.get_object())) or []
         return self.get_paginated_response(shapes.FireSerializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="strategy_instance_dry_run_lift", request=shapes.LiftReasonSerializer,
+        responses={204: None, **REFUSED, **FORBIDDEN, **MISSING, **CONFLICT},
+    )
+    @action(detail=True, methods=["post"], url_path="dry-run-lift")
+    def dry_run_lift(self, request: Request, id: UUID) -> Response:
+        """Lets the present configuration be started live at once. For administrators, of any user's instance."""
+        require(self.tenant, Thing.OPERATION)
+        serializer = shapes.LiftReasonSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        lift(administrator=self.tenant, instance_id=id, reason=serializer.validated_data["reason"])
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _answer(self, instance: StrategyInstance, code: int = status.HTTP_200_OK) -> Response:
         self._shown = [instance]

@@ -6,6 +6,7 @@ Only the engine that owns a user's shard writes orders past ``new``, trades, pos
 import uuid
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 
 from accounts.tenancy import TenantModel
@@ -46,6 +47,8 @@ class StrategyInstance(TenantModel):
     timeframe = models.CharField(max_length=4)
     params = models.JSONField(default=dict)
     sizing = models.JSONField(default=dict)
+    # Attached stops and times (trading/exits.py).
+    exits = models.JSONField(default=dict)
     mode = models.CharField(max_length=8, choices=InstanceMode, default=InstanceMode.LIVE)
     status = models.CharField(max_length=8, choices=InstanceStatus, default=InstanceStatus.STOPPED)
     status_reason = models.CharField(max_length=300, blank=True)
@@ -66,6 +69,46 @@ class StrategyInstance(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PaperRun(TenantModel):
+    """A time in which an instance ran on paper with one configuration (trading/dry_run.py); ``seen_at`` is moved on by
+    the engine while it runs."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    instance = models.ForeignKey(StrategyInstance, on_delete=models.PROTECT, related_name="+")
+    fingerprint = models.CharField(max_length=64)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "paper_runs"
+        indexes: ClassVar = [models.Index(fields=["instance", "fingerprint"], name="paper_runs_instance")]
+
+    def __str__(self) -> str:
+        return f"{self.started_at} to {self.seen_at}"
+
+
+class DryRunLift(TenantModel):
+    """A configuration that may trade live without its dry run."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    instance = models.ForeignKey(StrategyInstance, on_delete=models.PROTECT, related_name="+")
+    fingerprint = models.CharField(max_length=64)
+    reason = models.CharField(max_length=300)
+    # null: it had traded before there was a gate.
+    lifted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        db_table = "dry_run_lifts"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["instance", "fingerprint"], name="dry_run_lifts_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Decision(models.TextChoices):

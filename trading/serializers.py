@@ -251,8 +251,21 @@ class PerformanceSerializer(serializers.Serializer[Any]):
     last_7_days = StretchSerializer()
 
 
+class DryRunSerializer(serializers.Serializer[Any]):
+    """How long the present configuration ran on paper, of what it takes before it may be started live."""
+
+    required_seconds = serializers.IntegerField(source="required")
+    ran_seconds = serializers.IntegerField(source="ran")
+    left_seconds = serializers.IntegerField(source="left")
+    lifted = serializers.BooleanField(help_text="By an administrator.")
+
+
+class LiftReasonSerializer(StrictSerializer):
+    reason = serializers.CharField(max_length=300)
+
+
 class InstanceSerializer(serializers.ModelSerializer[StrategyInstance]):
-    """``context["performance"]`` maps instance id to its figures."""
+    """``context["performance"]`` and ``context["dry_runs"]`` map instance id to its figures."""
 
     connection = serializers.UUIDField(source="connection_id")
     connection_b = serializers.UUIDField(source="connection_b_id", allow_null=True)
@@ -262,19 +275,24 @@ class InstanceSerializer(serializers.ModelSerializer[StrategyInstance]):
     status = serializers.ChoiceField(choices=InstanceStatus.choices)
     held_quantity = AmountField()
     performance = serializers.SerializerMethodField()
+    dry_run = serializers.SerializerMethodField()
 
     class Meta:
         model = StrategyInstance
         fields = (
             "id", "name", "strategy", "connection", "connection_b", "symbol", "timeframe", "params", "sizing", "mode",
             "status",
-            "status_reason", "held_quantity", "performance", "started_at", "created_at", "updated_at",
+            "status_reason", "held_quantity", "performance", "dry_run", "started_at", "created_at", "updated_at",
         )
 
     @extend_schema_field(PerformanceSerializer)
     def get_performance(self, instance: StrategyInstance) -> dict[str, Any]:
         figures = self.context.get("performance", {}).get(instance.pk) or Performance()
         return dict(PerformanceSerializer(figures).data)
+
+    @extend_schema_field(DryRunSerializer)
+    def get_dry_run(self, instance: StrategyInstance) -> dict[str, Any]:
+        return dict(DryRunSerializer(self.context["dry_runs"][instance.pk]).data)
 
 
 class LegSerializer(serializers.ModelSerializer[ArbitrageLeg]):

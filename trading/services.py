@@ -23,7 +23,7 @@ from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
 from desproject.lib.errors import Conflict, InvalidInput, NotFound
 from desproject.lib.money import ZERO, plain
-from trading import arbitrage_checks, order_checks, order_queue, selectors
+from trading import arbitrage_checks, dry_run, order_checks, order_queue, selectors
 from trading.bars import TIMEFRAMES
 from trading.models import (
     ArbitrageFire,
@@ -322,13 +322,14 @@ def delete_instance(*, user: User, instance: StrategyInstance) -> None:
 
 
 def start_instance(*, user: User, instance: StrategyInstance) -> StrategyInstance:
-    """Lets an instance trade. Raises Conflict when its connection is gone or unhealthy."""
+    """Lets an instance trade. Raises Conflict when its connection is gone, DryRunNeeded."""
     for connection in filter(None, (instance.connection, instance.connection_b)):
         if connection.is_deleted:
             raise Conflict("the strategy's connection was deleted", code="CONNECTION_DELETED")
         if instance.mode == InstanceMode.LIVE:
             _check_disclosure(user, connection)
     _check_instance(instance)
+    dry_run.require_dry_run(instance)
     with transaction.atomic():
         if instance.mode == InstanceMode.PAPER:
             for connection in filter(None, (instance.connection, instance.connection_b)):

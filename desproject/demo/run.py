@@ -106,7 +106,8 @@ class Demo:
     @asynccontextmanager
     async def _installation(self, exchange: Exchange, logs: Path) -> AsyncIterator[None]:
         """All processes of DES, ready to be used; drained and ended with the block."""
-        environment = {"SIMULATOR_URL": exchange.url}
+        # Nothing of it is real: its strategies trade at once.
+        environment = {"SIMULATOR_URL": exchange.url, "DRY_RUN_SECONDS": "0"}
         supervisor = Supervisor(self._options.host, self._options.port, log_dir=logs, environment=environment)
         self._supervisor = supervisor
         running = asyncio.create_task(supervisor.run())

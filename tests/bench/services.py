@@ -35,7 +35,7 @@ def data_folder() -> Iterator[Environment]:
     inherited = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     own = {
         "DES_DATA_DIR": folder, "MASTER_ENCRYPTION_KEY": new_master_key(), "LOG_LEVEL": "ERROR",
-        "RATE_LIMIT_ORDERS": "10000",
+        "RATE_LIMIT_ORDERS": "10000", "DRY_RUN_SECONDS": "0",
     }  # fmt: skip
     try:
         yield {**inherited, **own, "DJANGO_SETTINGS_MODULE": "desproject.settings"}

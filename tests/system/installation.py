@@ -28,8 +28,10 @@ _OWN_VARIABLES = (
     "MASTER_ENCRYPTION_KEY", "JWT_SECRET", "DES_DATA_DIR", "DES_ROLE", "LOG_LEVEL", "DATABASE_URL", "REDIS_URL",
     "SIMULATOR_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER",
 )  # fmt: skip
-# Short leases, so that a take-over doesn't take long.
-QUICK = {"LEASE_SECONDS": "3", "SEND_WINDOW_SECONDS": "1.5", "CLOCK_SKEW_SECONDS": "0.5"}
+# Short leases, so that a take-over doesn't take long; strategies trade at once.
+QUICK = {
+    "LEASE_SECONDS": "3", "SEND_WINDOW_SECONDS": "1.5", "CLOCK_SKEW_SECONDS": "0.5", "DRY_RUN_SECONDS": "0",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Rows of every kind for one user, as the engine and the API would have written them."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,10 +19,12 @@ from trading.models import (
     ArbitrageLeg,
     Balance,
     Command,
+    DryRunLift,
     EquityPoint,
     Order,
     OrderAttempt,
     OrderEvent,
+    PaperRun,
     Position,
     Reconciliation,
     Reservation,
@@ -119,6 +121,10 @@ def make_everything(user: User, credentials: Credentials) -> Owned:
             user=user, year=2026, number=user.pk.int % 10**9, type="R3.2", severity="medium",
             description="a price much worse than expected", occurred_at=AT,
         )
+        PaperRun.objects.create(
+            user=user, instance=instance, fingerprint="f" * 64, started_at=AT, seen_at=AT + timedelta(minutes=10)
+        )
+        DryRunLift.objects.create(user=user, instance=instance, fingerprint="f" * 64, reason="a test")
         record("connection.created", user_id=user.pk, resource_type="connection", resource_id=connection.pk)
     device = Device.objects.create(user=user, name="phone", refresh_jti=uuid4(), last_used_at=SYSTEM_CLOCK.now())
     return Owned(user, connection, instance, signal, order, trade, fire, policy, switch, event, device)

@@ -109,6 +109,7 @@ API: dict[tuple[str, str], Verdict] = {
     ("get", "/api/strategy-instances/{id}"): of_a_row(200),
     ("patch", "/api/strategy-instances/{id}"): of_a_row(200),
     ("delete", "/api/strategy-instances/{id}"): of_a_row(204),
+    ("post", "/api/strategy-instances/{id}/dry-run-lift"): OPERATORS_ONLY,
     ("get", "/api/strategy-instances/{id}/fires"): of_a_row(200),
     ("post", "/api/strategy-instances/{id}/pause"): of_a_row(409),
     ("post", "/api/strategy-instances/{id}/start"): of_a_row(200),

@@ -30,6 +30,7 @@ from trading.models import (
     Order,
     OrderAttempt,
     OrderEvent,
+    PaperRun,
     Position,
     Reconciliation,
     Reservation,
@@ -56,6 +57,7 @@ _CREATE_ORDER: Sequence[type[models.Model]] = (
     RiskMetrics,
     OrderEvent,
     Reconciliation,
+    PaperRun,
     AuditLog,
 )
 

@@ -41,6 +41,7 @@ from trading.engine.committer import Committer
 from trading.engine.desk import Desk
 from trading.engine.equity import EquityLine
 from trading.engine.market import Market
+from trading.engine.paper_runs import PaperRuns
 from trading.engine.send_slots import SendSlots
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Instrument, Triggers
@@ -79,6 +80,7 @@ class Engine:
         self._loading: set[UUID] = set()
         self._loads = asyncio.Semaphore(_LOADS)
         self._sweep_now = asyncio.Event()
+        self._paper_runs = PaperRuns()
         self._swept_at = clock.now()
         self._sweeps = 0
         self._redis = bus.connect()
@@ -331,6 +333,7 @@ class Engine:
         arbitrage_settling.chase(self.desk, tenant)
         health_checks.start_due(self.desk, tenant)
         liquidation.watch(self.desk, tenant)
+        self._paper_runs.count(self.desk, tenant)
 
     async def _on_price(self, tenant: Tenant, instrument: Instrument, price: Decimal) -> None:
         await conditional.on_price(self.desk, tenant, instrument, price)

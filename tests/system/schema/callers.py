@@ -26,6 +26,7 @@ Values = Mapping[str, Any]
 _ROLES = {
     "/api/users": Role.MANAGER, "/api/users/{id}": Role.ADMINISTRATOR,
     "/api/metrics": Role.ADMINISTRATOR, "/api/metrics/latency": Role.ADMINISTRATOR,
+    "/api/strategy-instances/{id}/dry-run-lift": Role.ADMINISTRATOR,
     "/api/risk/events": Role.ADMINISTRATOR, "/api/risk/events/{id}": Role.ADMINISTRATOR,
 }  # fmt: skip
 _NEW_PASSWORD = "plum-sunrise-otter"

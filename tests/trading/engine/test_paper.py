@@ -1,10 +1,12 @@
 """Paper accounts: orders that never leave DES, with everything above the exchange as it is live (STG-6, ADR 25)."""
 
+import asyncio
 import time
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from accounts.models import User
 from accounts.tenancy import tenant_scope
@@ -16,8 +18,10 @@ from risk.models import RiskMetrics
 from tests.connections.simulator.server import Keys
 from tests.trading.engine.harness import SYMBOL, Bench, running_bench, until
 from tests.trading.engine.test_signals import WARM_UP, Candles, seeded
+from trading.dry_run import DryRun, dry_runs
+from trading.engine import paper_runs
 from trading.engine.engine import Engine
-from trading.models import Balance, Order, Position, Reservation, StrategyInstance, Trade
+from trading.models import Balance, Order, PaperRun, Position, Reservation, StrategyInstance, Trade
 from trading.services import cancel_order, create_instance, start_instance
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_server")]
@@ -185,3 +189,27 @@ async def test_an_instance_on_paper_trades_on_paper_at_the_real_connections_pric
     assert order.connection_id != connection.pk
     assert (held.pk, held.connection_id) == (instance.pk, connection.pk)
     assert held.held_quantity == order.filled_quantity * Decimal("0.999")
+
+
+async def test_the_time_on_paper_is_kept_as_rows_while_there_are_prices(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paper_runs, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr(settings.CONFIG, "dry_run_seconds", 1)
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        instance = await database.run(_started, alice, connection)
+        await asyncio.sleep(0.5)
+        assert await rows(alice, PaperRun) == []
+        await bench.quote("49999", "50000")
+
+        def state() -> DryRun:
+            with tenant_scope(alice.pk):
+                row = StrategyInstance.objects.select_related("connection", "connection_b").get(pk=instance.pk)
+                return dry_runs([row])[row.pk]
+
+        async def has_run() -> bool:
+            return (await database.run(state)).left == 0
+
+        await until(has_run)
+    assert len(await rows(alice, PaperRun)) == 1
