@@ -5,6 +5,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from connections import database
 from connections.breaker import Breaker, guarded
 from connections.custody import read_credentials
 from connections.exchanges import venue
+from connections.exchanges.api_file import ApiFile
 from connections.exchanges.contract import PublicApi
 from connections.exchanges.network import Network
 from connections.gateways import Credentials, Gateway, NotOffered
@@ -68,8 +70,20 @@ class _Entry:
     user_id: UUID
     version: int
     is_trusted: bool
+    # The version of the exchange's API that it was built by, and the one that it should go by (ADR 24).
+    api: ApiFile
+    goes_by: Callable[[], ApiFile]
     used_at: float
     checked_at: float
+
+    @property
+    def trusted_for(self) -> float:
+        """For how many seconds after a look at its row it is given out before the next one."""
+        return TRUST_SECONDS if self.is_trusted else RECHECK_SECONDS
+
+    @property
+    def is_outdated(self) -> bool:
+        return self.goes_by() is not self.api
 
     def confirm(self, look: Look | None, at: float) -> bool:
         """Notes a look at the row; False when the gateway is no longer the row's."""
@@ -119,7 +133,7 @@ class GatewayPool:
         entry = self._entries.get(connection_id)
         if entry is not None and entry.user_id != user_id:
             raise NotFound("no such connection")
-        if entry is None or self._age(entry) >= (TRUST_SECONDS if entry.is_trusted else RECHECK_SECONDS):
+        if entry is None or entry.is_outdated or self._age(entry) >= entry.trusted_for:
             async with self._alone(connection_id):
                 entry = await self._checked(connection_id, user_id)
         elif self._age(entry) >= RECHECK_SECONDS:
@@ -208,6 +222,9 @@ class GatewayPool:
         """Alone for this connection: the entry after a look at the row, made new where it has to be."""
         entry = self._entries.get(connection_id)
         now = self._clock.monotonic()
+        if entry is not None and entry.is_outdated:
+            await self._drop(connection_id)
+            entry = None
         if entry is not None and self._age(entry) < RECHECK_SECONDS:
             return entry
         if entry is not None:
@@ -219,8 +236,12 @@ class GatewayPool:
             if look is None:
                 raise NotFound("no such connection")
         opened = await database.run(open_connection, connection_id, user_id)
+        of, mode, who = venue(opened.exchange).versions.of, opened.market, opened.credentials.connection
+        api = of(mode, who)
         gateway = self._made(connection_id, user_id, opened)
-        entry = _Entry(gateway, user_id, opened.version, opened.is_trusted, now, now)
+        entry = _Entry(
+            gateway, user_id, opened.version, opened.is_trusted, api, partial(of, mode, who), now, now
+        )  # fmt: skip
         self._entries[connection_id] = entry
         self.created += 1
         if self._watching is None or self._watching.done():

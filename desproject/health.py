@@ -10,6 +10,7 @@ from django_q.signing import BadSignature, SignedPackage
 from django_q.status import Stat
 
 from accounts.tenancy import SHARDS
+from connections.exchanges import venues
 from connections.leases import figures_of, living
 from connections.models import Lease, Process
 from connections.watch_only import watched_feeds
@@ -66,12 +67,15 @@ def _streams() -> str:
 
 
 def _exchanges() -> str:
-    """Nothing is entered at those that are only watched; everything else goes on."""
+    """Nothing is entered at those that are only watched; everything else goes on. Which versions of their APIs are used
+    is told where it isn't the shipped ones alone, as this machine's folder says."""
     try:
         watched = watched_feeds(sync_client())
     except redis.RedisError:
         return "not known: the cache is away"
-    return f"ok ({', '.join(watched)} only watched: answers aren't as documented)" if watched else "ok"
+    unusual = [f"{', '.join(watched)} only watched: answers aren't as documented"] if watched else []
+    unusual += [told for slug, venue in venues().items() if (told := f"{slug} {venue.versions}".strip()) != slug]
+    return f"ok ({'; '.join(unusual)})" if unusual else "ok"
 
 
 def _tasks() -> str:

@@ -12,7 +12,7 @@ A folder of the operator's, ``<EXCHANGE_API_DIR>/<slug>``, holds whole api.toml 
     connections = ["<id>"]
 
 The folder is looked at while a venue is used, once a second at most. A folder in which anything is wrong is refused as
-a whole: what was in use stays, an error is logged, ``fault`` says why.
+a whole: what was in use stays, an error is logged and counted, ``fault`` says why.
 """
 
 import tomllib
@@ -37,7 +37,7 @@ Api = TypeVar("Api", bound=ApiFile)
 LOOK_SECONDS = 1.0
 SHIPPED = "api.toml"
 SWITCH = "switch.toml"
-# What a folder looked like: each file's name, time of change, size and place.
+# What a venue's files looked like: path, time of change, size and place of each.
 _Looks = tuple[tuple[str, int, int, int], ...]
 
 
@@ -79,7 +79,8 @@ class Versions(Generic[Api]):
         self._read = read
         self._clock = clock
         self._in_use = _InUse({self.shipped.version: self.shipped})
-        self._looks: tuple[str, _Looks] = ("", ())
+        # None where it isn't known: what is found next is read, whatever it is.
+        self._looks: _Looks | None = ()
         self._looked_at = -inf
 
     def of(self, mode: str, connection: str = "") -> Api:
@@ -90,6 +91,14 @@ class Versions(Generic[Api]):
         if connection and switch.canary is not None and switch.canary.has(connection):
             name = switch.canary.version
         return in_use.versions[name]
+
+    def __str__(self) -> str:
+        """What isn't as shipped, for people; empty where all is."""
+        switch = self._looked().switch
+        told = [f"by {switch.version}"] if switch.version else []
+        told += [f"{mode} by {name}" for mode, name in sorted(switch.modes.items())]
+        told += [f"canary by {switch.canary.version}"] if switch.canary is not None else []
+        return ", ".join(told + (["new versions refused"] if self.fault else []))
 
     def names(self) -> Sequence[str]:
         """Every version that can be switched to."""
@@ -102,24 +111,24 @@ class Versions(Generic[Api]):
     def look(self) -> None:
         """Takes over what the operator's folder holds now, where it changed and nothing in it is wrong."""
         root = settings.CONFIG.exchange_api_dir
-        folder = Path(root) / self.slug if root else None
         try:
-            looks = (str(folder), _looks(folder))
+            looks = _looks(Path(root), self.slug) if root else ()
         except OSError as error:
-            self._refuse(f"{folder} can't be read ({type(error).__name__})")
+            self._looks = None
+            self._refuse(f"EXCHANGE_API_DIR can't be read ({type(error).__name__})")
             return
         if looks == self._looks:
             return
         self._looks = looks
         try:
-            self._in_use = self._read_folder(folder, [name for name, *_ in looks[1]])
+            self._in_use = self._read_files([Path(path) for path, *_ in looks])
         except (BadApiFile, OSError, UnicodeDecodeError) as error:
-            METRICS.count(f"exchange_api.{self.slug}_refused")
             self._refuse(str(error))
             return
         self.fault = ""
         METRICS.count(f"exchange_api.{self.slug}_loaded")
-        log.info("exchange_api_loaded", exchange=self.slug, versions=self.names(), default=self.of("").version)
+        switch = msgspec.to_builtins(self._in_use.switch)
+        log.info("exchange_api_loaded", exchange=self.slug, versions=sorted(self._in_use.versions), switch=switch)
 
     def _looked(self) -> _InUse[Api]:
         now = self._clock.monotonic()
@@ -131,23 +140,23 @@ class Versions(Generic[Api]):
     def _refuse(self, reason: str) -> None:
         if reason != self.fault:
             self.fault = reason
+            METRICS.count(f"exchange_api.{self.slug}_refused")
             log.error("exchange_api_refused", exchange=self.slug, reason=reason)
 
-    def _read_folder(self, folder: Path | None, names: Sequence[str]) -> _InUse[Api]:
-        """Raises BadApiFile, which names the file."""
+    def _read_files(self, paths: Sequence[Path]) -> _InUse[Api]:
+        """Raises BadApiFile, which names the file, OSError, UnicodeDecodeError."""
         found: dict[str, Api] = {}
         switch = Switch()
-        for name in names:
-            assert folder is not None  # noqa: S101  # without a folder there are no names
-            text = (folder / name).read_text(encoding="utf-8")
+        for path in paths:
+            text = path.read_text(encoding="utf-8")
             try:
-                if name == SWITCH:
+                if path.name == SWITCH:
                     switch = _read_switch(text)
                     continue
                 api = self._read(text)
                 self._require_fit(api, found)
             except BadApiFile as error:
-                raise BadApiFile(f"{name}: {error}") from error
+                raise BadApiFile(f"{path.name}: {error}") from error
             found[api.version] = api
         versions = {self.shipped.version: self.shipped, **found}
         self._require_known(switch, versions)
@@ -169,12 +178,11 @@ class Versions(Generic[Api]):
             raise BadApiFile(f"{SWITCH}: no such mode: {', '.join(sorted(unknown))}")
 
 
-def _looks(folder: Path | None) -> _Looks:
-    """Empty where there is no folder. Raises OSError."""
-    if folder is None or not folder.is_dir():
-        return ()
-    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.toml"))]
-    return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
+def _looks(root: Path, slug: str) -> _Looks:
+    """Of a venue's files; a venue may have none, but the root is there. Raises OSError."""
+    root.stat()
+    stats = [(str(path), path.stat()) for path in sorted((root / slug).glob("*.toml"))]
+    return tuple((path, stat.st_mtime_ns, stat.st_size, stat.st_ino) for path, stat in stats)
 
 
 def _read_switch(text: str) -> Switch:

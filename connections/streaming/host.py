@@ -171,6 +171,8 @@ class StreamHost:
 
     async def _look(self) -> None:
         """Asks the layers above, the consoles and the connections what is wanted, and tells the streams."""
+        for stream in self.streams.values():
+            stream.keep_up()
         self._accounts, self._wanted = await database.run(_look_in_database)
         for stream in list(self.streams.values()):
             if isinstance(stream, UserStream):

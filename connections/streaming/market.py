@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from connections.books import OrderBook
 from connections.events import BookState, CandleUpdate, FeedState, PublicTrade, Quote
+from connections.exchanges.api_file import ApiFile
 from connections.exchanges.contract import (
     Alive,
     Confirmed,
@@ -93,7 +94,8 @@ class MarketStream:
         self.dialects: Sequence[MarketDialect] = ()
         self._venue = venue
         self._mode = feed.rpartition(":")[2]
-        self._public: PublicApi = venue.public(self._mode, network)
+        # What each socket goes by, of the versions of the exchange's API (ADR 24).
+        self._apis: dict[int, ApiFile] = {}
         self._network = network
         self._publisher = publisher
         self._prices = prices
@@ -142,6 +144,14 @@ class MarketStream:
         changed, self.change = self.change, asyncio.Event()
         changed.set()
 
+    def keep_up(self) -> None:
+        """Replaces the sockets that go by another version of the exchange's API than they should by now, beside the
+        old ones: nothing is missed."""
+        api = self._venue.versions.of(self._mode)
+        for part, socket in enumerate(self.sockets):
+            if socket.session is not None and self._apis[part] is not api:
+                socket.session.ending.set()
+
     @property
     def is_up(self) -> bool:
         """Whether everything is heard."""
@@ -184,7 +194,11 @@ class MarketStream:
             finally:
                 changed.cancel()
 
+    def _public(self) -> PublicApi:
+        return self._venue.public(self._mode, self._network)
+
     async def _address(self, part: int) -> Address:
+        self._apis[part] = self._venue.versions.of(self._mode)
         self.dialects = await self._venue.market_dialects(self._mode, self._network)
         return Address(self.dialects[part].url, self.dialects[part].lifetime, {})
 
@@ -463,7 +477,7 @@ class MarketStream:
         """Gets a snapshot; a book that was not valid and now is, is told at once."""
         was_valid = book.valid
         try:
-            snapshot = await self._public.depth(symbol)
+            snapshot = await self._public().depth(symbol)
         except DomainError as error:
             log.warning("book_snapshot_failed", feed=self.feed, symbol=symbol, error=error.code)
             await asyncio.sleep(max(getattr(error, "retry_after", None) or 0, _SNAPSHOT_RETRY))

@@ -9,7 +9,7 @@ bars of nothing. Books are not polled: they stay invalid.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -55,7 +55,7 @@ class RestPolling:
     def __init__(
         self,
         stream: Polled,
-        public: PublicApi,
+        public: Callable[[], PublicApi],
         *,
         symbols: int,
         after: float,
@@ -101,14 +101,15 @@ class RestPolling:
     async def _round(self) -> None:
         self._figures["poll_rounds"] += 1
         try:
-            known = await self._public.symbols()
+            public = self._public()
+            known = await public.symbols()
             symbols = sorted(symbol for symbol in self._stream.wanted if symbol in known)
             if not symbols:
                 return
-            quotes = await self._public.quotes(symbols)
+            quotes = await public.quotes(symbols)
             self._tell(symbols[self._most :], quotes)
             for symbol in symbols[: self._most]:
-                trades = await self._public.trades(symbol)
+                trades = await public.trades(symbol)
                 self._tell(symbols[self._most :], trades if self._stream.knows_trades(symbol) else trades[-1:])
         except DomainError as error:
             self._on_failure(error)

@@ -57,6 +57,11 @@ class UserStream:
     def _sockets(self) -> list[UserSocket]:
         return [*self._own.values(), *self._shared]
 
+    def keep_up(self) -> None:
+        """See MarketStream.keep_up."""
+        for socket in self._sockets:
+            socket.keep_up()
+
     def want(self, keys: Sequence[AccountKey]) -> None:
         """Says which accounts are to be heard from now on."""
         wanted = {key.connection_id: key for key in keys}

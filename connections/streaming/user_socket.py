@@ -14,6 +14,7 @@ import structlog
 from websockets.exceptions import ConnectionClosed
 
 from connections import database
+from connections.exchanges.api_file import ApiFile
 from connections.exchanges.contract import (
     ONLY,
     AddressedUserDialect,
@@ -98,8 +99,9 @@ class UserSocket:
         self.figures = figures
         self._venue = venue
         self._mode = feed.rpartition(":")[2]
-        self.public: PublicApi = venue.public(self._mode, network)
         self._network = network
+        # What the socket goes by, of the versions of the exchange's API (ADR 24).
+        self._api: ApiFile | None = None
         self._tell_alert = on_alert
         self.socket = KeptSocket(
             f"user {feed}", self._address, lambda reader: UserSession(self, reader), on_up=lambda: None,
@@ -121,6 +123,15 @@ class UserSocket:
             self.accounts[key.connection_id] = Account(key, self.publisher.line(key.connection_id, key.user_id))
         if gone or new:
             self._tell_change()
+
+    @property
+    def public(self) -> PublicApi:
+        return self._venue.public(self._mode, self._network)
+
+    def keep_up(self) -> None:
+        """Replaces a socket that goes by another version of the exchange's API than it should by now, beside it."""
+        if self.socket.session is not None and self._api is not self._venue.versions.of(self._mode):
+            self.socket.session.ending.set()
 
     async def run(self) -> None:
         """Works until cancelled. While there is no account there is no socket."""
@@ -182,6 +193,7 @@ class UserSocket:
                 self._tell_change()
 
     async def _address(self) -> Address:
+        self._api = self._venue.versions.of(self._mode)
         dialect = self.dialect = await self._venue.user_dialect(self._mode, self._network)
         if dialect.accounts_per_socket == 1:
             return await self._own_address(dialect)

@@ -105,7 +105,7 @@ async def test_prices_and_trades_are_polled_until_the_stream_is_back_and_never_m
     await until(lambda: any(state.valid for state in polled.reader.of(BookState)), "a valid book")
     assert (polled.stream.is_polled, polled.figures["poll_rounds"]) == (False, rounds)
     first, *_ = trades = polled.reader.of(PublicTrade)
-    assert first.trade_id > min(trade.trade_id for trade in await polled.stream._public.trades(polled.symbol))
+    assert first.trade_id > min(trade.trade_id for trade in await polled.stream._public().trades(polled.symbol))
     ids = [trade.trade_id for trade in trades]
     assert all(before < after for before, after in pairwise(ids))
 

@@ -6,6 +6,7 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
 from connections import database
 from connections.custody import CredentialsUnreadable, seal_credentials
+from connections.exchanges.binance_spot import VENUE
 from connections.exchanges.network import Network
 from connections.gateways import KeyRefused
 from connections.models import Connection
@@ -25,6 +27,7 @@ from desproject.lib.clock import ManualClock
 from desproject.lib.errors import InvalidInput, NotFound
 from desproject.lib.features import GATEWAY_TRUST, Stage
 from tests.connections.conftest import BOB_KEY, KEY
+from tests.connections.exchanges.second_version import operators_folder
 from tests.connections.streaming.conftest import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +87,21 @@ async def test_many_callers_at_once_make_one_gateway_and_read_the_key_once(pool:
     assert len(set(map(id, found))) == 1
     assert pool.created == 1
     assert await database.run(accesses) == 1
+
+
+async def test_a_gateway_of_another_version_than_its_connection_goes_by_is_not_given_out(
+    pool: GatewayPool, alice: User, tmp_path: Path
+) -> None:
+    connection_id = await database.run(bind, alice)
+    with operators_folder(tmp_path) as folder:
+        first = await pool.get(connection_id, alice.pk)
+        (folder / "switch.toml").write_text(f'[canary]\nversion = "v4"\nconnections = ["{connection_id}"]')
+        VENUE.versions.look()
+
+        second = await pool.get(connection_id, alice.pk)
+
+        assert second is not first
+        assert second is await pool.get(connection_id, alice.pk)
 
 
 async def test_a_pooled_gateway_works(pool: GatewayPool, alice: User) -> None:

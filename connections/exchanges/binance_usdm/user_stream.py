@@ -53,12 +53,15 @@ class UsdmUserDialect:
         self._api = api = public.api
         self.url = base + api.paths.private_stream
         self.lifetime = float(api.limits.socket_seconds)
-        # Twice within a key's life.
-        self.keep_alive_seconds = api.limits.listen_key_seconds / 2
         self._public = public
         self._codec = public.codec
         self._symbols = symbols
         self._kinds = named(USER_ROWS, api.fields)
+
+    @property
+    def keep_alive_seconds(self) -> float:
+        """Twice within a key's life."""
+        return self._api.limits.listen_key_seconds / 2
 
     async def address(self, credentials: Credentials) -> str:
         body = await self._rest(credentials).keyed("POST", self._api.paths.listen_key, {})
