@@ -139,7 +139,7 @@ async def test_the_book_follows_delta_by_delta_and_is_the_exchanges_own(
 
     strike(simulator, "depth_gap", count=1)
     await until(lambda: book.gaps == 1, "the gap is seen")
-    await until(lambda: market.is_valid(case.symbol), "valid again")
+    await until(lambda: book.valid, "valid again")
     bids, asks = book.top(1)
     assert bids[0][0] < asks[0][0]
     assert theirs.update_id > 0

@@ -27,7 +27,9 @@ from connections.gateways import (
     AccountSnapshot,
     Fill,
     Gateway,
+    NothingHappened,
     OrderReport,
+    OutcomeUnknown,
     UnknownOrder,
 )
 from desproject.lib.errors import DomainError
@@ -279,20 +281,20 @@ async def _take_balances(
     desk: Desk, tenant: Tenant, account: Account, snapshot: AccountSnapshot, findings: Findings
 ) -> tuple[set[str], datetime]:
     """The exchange's balances become ours. Returns the assets that moved without anything that we know of, and since
-    when. What orders that are under way moves is told with their fills."""
+    when. Of those that orders under way may have moved a later comparison asks: their fills needn't be all of it."""
     before = dict(account.balances)
     moved = await balances.book_snapshot(desk, tenant, account, snapshot)
     busy = {asset for live in _under_way(desk, tenant) for asset in _assets(live.order.symbol)}
-    drifting, since = set(), snapshot.as_of
     for row in moved:
         known = before.get(row.asset)
         here = known.total if known is not None else ZERO
-        if not before or row.asset in busy or row.total == here:
+        if not before or row.total == here:
             continue
-        findings.balance(row, here)
-        drifting.add(row.asset)
-        if known is not None:
-            since = min(since, known.as_of)
+        if row.asset not in busy:
+            findings.balance(row, here)
+        account.unexplained.setdefault(row.asset, known.as_of if known is not None else snapshot.as_of)
+    drifting = account.unexplained.keys() - busy
+    since = min((account.unexplained.pop(asset) for asset in drifting), default=snapshot.as_of)
     return drifting, max(since - _OVERLAP, snapshot.as_of - _FAR_BACK)
 
 
@@ -351,21 +353,29 @@ async def _take_positions(
 async def _explain(
     desk: Desk, tenant: Tenant, account: Account, symbols: Collection[str], since: datetime, findings: Findings
 ) -> None:
-    """Asks for the fills of these symbols and hands over every order of which one isn't booked; then reports."""
+    """Asks for the fills of these symbols and hands over every order of which one isn't booked; then reports. What
+    couldn't be had is asked for again by a later comparison."""
     connection_id = account.connection.pk
-    try:
-        gateway = await desk.gateway(tenant, account)
-        with working_at(_urgency(findings)):
-            for symbol in sorted(symbols):
-                fills = await gateway.fills(symbol, since)
-                missed = await run_in_db(_not_booked, tenant.user_id, connection_id, fills)
-                for order_id in dict.fromkeys(fill.exchange_order_id for fill in missed):
-                    report = await _with_fills(gateway, await gateway.order(symbol, "", order_id))
-                    tenant.post(partial(_on_order_told, desk, tenant, connection_id, report, findings))
-    except DomainError as error:
-        log.warning("fills_not_explained", connection_id=str(connection_id), error=error.code)
-    finally:
-        tenant.post(partial(_report, desk, tenant, connection_id, findings))
+    for symbol in sorted(symbols):
+        try:
+            with working_at(_urgency(findings)):
+                await _explain_symbol(desk, tenant, account, symbol, since, findings)
+        except DomainError as error:
+            log.warning("fills_not_explained", connection_id=str(connection_id), symbol=symbol, error=error.code)
+            if isinstance(error, NothingHappened | OutcomeUnknown):
+                account.unexplained = dict.fromkeys(_assets(symbol), since) | account.unexplained
+    tenant.post(partial(_report, desk, tenant, connection_id, findings))
+
+
+async def _explain_symbol(
+    desk: Desk, tenant: Tenant, account: Account, symbol: str, since: datetime, findings: Findings
+) -> None:
+    gateway = await desk.gateway(tenant, account)
+    fills = await gateway.fills(symbol, since)
+    missed = await run_in_db(_not_booked, tenant.user_id, account.connection.pk, fills)
+    for order_id in dict.fromkeys(fill.exchange_order_id for fill in missed):
+        report = await _with_fills(gateway, await gateway.order(symbol, "", order_id))
+        tenant.post(partial(_on_order_told, desk, tenant, account.connection.pk, report, findings))
 
 
 def _not_booked(user_id: UUID, connection_id: UUID, fills: Sequence[Fill]) -> list[Fill]:

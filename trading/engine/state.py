@@ -136,6 +136,9 @@ class Account:
     # positions (theirs, ours) that differ.
     denials: dict[UUID, int] = field(default_factory=dict)
     drifts: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    # Assets that moved while orders were under way, and since when: what our orders' fills don't explain, somebody
+    # else traded.
+    unexplained: dict[str, datetime] = field(default_factory=dict)
     # Somebody asked for a comparison.
     was_asked: bool = False
     # When flattening may be tried again, by (symbol, strategy instance).

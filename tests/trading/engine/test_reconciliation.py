@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from connections import custody, database
 from connections.budget.urgency import Urgency
 from connections.gateways import Credentials, OrderType
 from connections.models import Connection
+from connections.simulator.binance.limits import Budgets
 from desproject.mismatches import compare
 from tests.connections.simulator.server import Keys
 from tests.trading.engine.api_desk import KEY, SECRET, Desk, trading
@@ -35,12 +37,13 @@ async def comparing_bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Benc
     monkeypatch.setattr(settings.CONFIG, "reconcile_seconds", 0.2)
     monkeypatch.setattr(settings.CONFIG, "reconcile_quiet_seconds", 0.2)
     monkeypatch.setattr(reconciliation, "_GRACE_SECONDS", 0.0)
-    async with running_bench(monkeypatch) as bench:
+    async with running_bench(monkeypatch, budgets=Budgets(weight=10_000_000)) as bench:
         yield bench
 
 
 def _without_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many comparisons as no exchange would allow."""
+    monkeypatch.setattr(settings.CONFIG, "exchange_limits_factor", 1000)
     monkeypatch.setattr(reconciliation, "_urgency", lambda _: Urgency.READ)
 
 
@@ -80,6 +83,15 @@ async def nothing_differs(bench: Bench, user: User, connection: Connection, keys
 
     await until(agree)
     assert await database.run(differences, user.pk) == []
+
+
+async def compared_again(bench: Bench) -> None:
+    compared = bench.engine.desk.figures["catch_ups"]
+
+    async def is_compared() -> bool:
+        return bench.engine.desk.figures["catch_ups"] > compared + 2
+
+    await until(is_compared)
 
 
 async def test_an_order_placed_by_hand_is_adopted_counted_and_cancelled_here(
@@ -122,19 +134,43 @@ async def test_trades_made_by_hand_are_booked_and_explain_the_balance(
         await nothing_differs(bench, alice, connection, keys)
         by_hand = await database.run(rows, alice, Order, elsewhere=True)
         (position,) = await database.run(rows, alice, Position)
-        # A second look finds nothing more.
+        # What is under way may still be reported; looks after that find nothing more.
+        await compared_again(bench)
         reports = len(await database.run(rows, alice, Reconciliation))
-        compared = bench.engine.desk.figures["catch_ups"]
-
-        async def compared_again() -> bool:
-            return bench.engine.desk.figures["catch_ups"] > compared + 2
-
-        await until(compared_again)
+        await compared_again(bench)
         assert len(await database.run(rows, alice, Reconciliation)) == reports
     assert {(order.status, order.side, order.quantity) for order in by_hand} == {
         ("filled", "buy", Decimal("0.3")), ("filled", "sell", Decimal("0.2"))
     }  # fmt: skip
     assert position.quantity == Decimal("0.10969")
+
+
+async def test_trades_made_by_hand_while_an_order_is_under_way_are_found_as_soon_as_it_isnt(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile a balance that moved may have been moved by the order."""
+    async with comparing_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await traded(bench, alice, connection)
+        await bench.simulator.fault("delay", method="POST", seconds=1.5, count=1)
+        order = await bench.order(alice, connection)
+
+        async def is_under_way() -> bool:
+            return order.pk in bench.engine.desk.in_flight
+
+        await until(is_under_way)
+        await bench.simulator.order(keys, "BUY", "0.3")
+        await compared_again(bench)
+        assert await is_under_way()
+
+        await until(partial(_is_adopted, alice))
+        await nothing_differs(bench, alice, connection, keys)
+    (position,) = await database.run(rows, alice, Position)
+    assert position.quantity == Decimal("0.31968")
+
+
+async def _is_adopted(user: User) -> bool:
+    return bool(await database.run(rows, user, Order, elsewhere=True))
 
 
 async def test_money_that_came_in_unseen_is_taken_over_and_reported(
@@ -220,7 +256,7 @@ def contracts(user: User, monkeypatch: pytest.MonkeyPatch) -> AbstractAsyncConte
     monkeypatch.setattr(settings.CONFIG, "reconcile_quiet_seconds", 0.5)
     return trading(
         user, "binance_usdm", monkeypatch, account={"balances": {"USDT": "100000"}},
-        usual={"symbol": "BTC/USDT:USDT"}, perpetuals=("BTCUSDT",),
+        usual={"symbol": "BTC/USDT:USDT"}, perpetuals=("BTCUSDT",), usdm_budgets=Budgets(weight=10_000_000),
     )  # fmt: skip
 
 

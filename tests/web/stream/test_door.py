@@ -137,9 +137,13 @@ async def test_one_user_has_only_so_many_pages(new_page: Open, token: str, monke
 async def test_pages_that_one_address_opens_are_counted_as_requests(
     new_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A Redis that is too slow for a moment makes this process count for itself: then twice as many are let in."""
+    monkeypatch.setattr(UserStream, "auth_seconds", 0.05)
     monkeypatch.setattr(settings.CONFIG, "rate_limit_requests", 2)
-    for _ in range(2):
-        await new_page()
-    third = await new_page()
-    assert (await third.hear_of("error"))["error"]["code"] == "RATE_LIMITED"
-    assert await third.closed_with() == 4429
+    told: list[str] = []
+    while told.count("UNAUTHENTICATED") <= 4 and "RATE_LIMITED" not in told:
+        page = await new_page()
+        told.append((await page.hear_of("error"))["error"]["code"])
+    assert told[:2] == ["UNAUTHENTICATED"] * 2
+    assert told[-1] == "RATE_LIMITED"
+    assert await page.closed_with() == 4429
