@@ -5,9 +5,12 @@ through the ORM as it was. Constraints are the database's.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from functools import cache
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -15,7 +18,9 @@ from accounts.tenancy import require_in_scope
 from trading.engine.statements import Statements
 
 _Fields = Sequence["models.Field[Any, Any]"]
-
+_JSON = msgspec.json.Encoder(enc_hook=str)
+# JSON tells them so that a column of their type reads them.
+_AS_THEY_ARE = frozenset({type(None), bool, int, float, UUID, datetime, date})
 
 # To be called when everything was given: it looks at the answers.
 Confirm = Callable[[], None]
@@ -25,7 +30,7 @@ def insert(statements: Statements, model: type[models.Model], rows: Sequence[mod
     """Creates rows of tenants in scope; those whose key the database counts get it when confirmed."""
     require_in_scope(row.user_id for row in rows)  # type: ignore[attr-defined]  # every one of them has an owner
     sql, fields = _insertion(model)
-    values = _values(rows, fields, add=True)
+    values = _parameters(rows, fields, add=True)
     numbers: list[Callable[[], list[Any]]] = []
     if isinstance(model._meta.pk, models.AutoField):
         numbers = [statements.read(sql, each) for each in values]
@@ -33,8 +38,8 @@ def insert(statements: Statements, model: type[models.Model], rows: Sequence[mod
         statements.write(sql, values)
 
     def confirm() -> None:
-        for row, number in zip(rows, numbers, strict=False):
-            ((row.pk,),) = number()
+        for row, (number,) in zip(rows, (found for told in numbers for found in told()), strict=False):
+            row.pk = number
         for row in rows:
             row._state.adding, row._state.db = False, connection.alias
 
@@ -48,7 +53,8 @@ def update(
     isn't there."""
     require_in_scope(row.user_id for row in rows)  # type: ignore[attr-defined]  # see above
     sql, fields = _change(model, tuple(names))
-    changed = statements.write(sql, _values(rows, fields, add=False))
+    own = connections[DEFAULT_DB_ALIAS]
+    changed = statements.write(sql, [[_value(row, field, False, own) for field in fields] for row in rows])
 
     def confirm() -> None:
         if changed() != len(rows):
@@ -57,13 +63,28 @@ def update(
     return confirm
 
 
-def _values(rows: Sequence[models.Model], fields: _Fields, *, add: bool) -> list[list[Any]]:
+def _parameters(rows: Sequence[models.Model], fields: _Fields, *, add: bool) -> list[list[Any]]:
+    """What a statement is run with, once for each: on PostgreSQL all rows are one parameter, of one statement."""
     own = connections[DEFAULT_DB_ALIAS]  # `connection` finds this thread's anew each time that it is touched
-    return [[_value(row, field, add, own) for field in fields] for row in rows]
+    if own.vendor != "postgresql":
+        return [[_value(row, field, add, own) for field in fields] for row in rows]
+    records = [{field.column: _told(row, field, add, own) for field in fields} for row in rows]
+    return [[_JSON.encode(records).decode()]]
+
+
+def _told(row: models.Model, field: "models.Field[Any, Any]", add: bool, own: BaseDatabaseWrapper) -> Any:
+    """A value as JSON tells it to the column's type. Documents stay documents."""
+    value = field.pre_save(row, add)
+    if type(value) in _AS_THEY_ARE or isinstance(field, models.JSONField):
+        return value
+    return _value_of(value, field, own)
 
 
 def _value(row: models.Model, field: "models.Field[Any, Any]", add: bool, own: BaseDatabaseWrapper) -> Any:
-    value = field.pre_save(row, add)
+    return _value_of(field.pre_save(row, add), field, own)
+
+
+def _value_of(value: Any, field: "models.Field[Any, Any]", own: BaseDatabaseWrapper) -> Any:
     # The database's form of a text is the text, of nothing is nothing.
     if value is None or (type(value) is str and isinstance(field, models.CharField)):
         return value
@@ -73,10 +94,20 @@ def _value(row: models.Model, field: "models.Field[Any, Any]", add: bool, own: B
 @cache
 def _insertion(model: type[models.Model]) -> tuple[str, _Fields]:
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-    columns, places = ", ".join(map(_quoted, fields)), ", ".join(["%s"] * len(fields))
-    sql = f"INSERT INTO {_table(model)} ({columns}) VALUES ({places})"  # noqa: S608  # names of our models
+    columns = ", ".join(map(_quoted, fields))
+    if connection.vendor == "postgresql":
+        source = f"SELECT {columns} FROM {_recordset(fields)}"  # noqa: S608  # names of our models
+    else:
+        source = f"VALUES ({', '.join(['%s'] * len(fields))})"
+    sql = f"INSERT INTO {_table(model)} ({columns}) {source}"  # see above
     pk = model._meta.pk
     return (f"{sql} RETURNING {_quoted(pk)}" if isinstance(pk, models.AutoField) else sql), fields
+
+
+def _recordset(fields: _Fields) -> str:
+    """Rows that are told as one JSON parameter."""
+    columns = ", ".join(f"{_quoted(field)} {field.db_type(connection)}" for field in fields)
+    return f"json_to_recordset(%s::json) AS told({columns})"
 
 
 @cache
