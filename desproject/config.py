@@ -100,6 +100,7 @@ class Config(BaseSettings):
     batch_interval_ms: int = Field(500, ge=10, le=60_000, validation_alias="BATCH_INTERVAL_MS")
     order_queue_size: int = Field(1000, ge=1, le=1_000_000, validation_alias="ORDER_QUEUE_SIZE")
     order_queue_batch: int = Field(200, ge=1, le=10_000, validation_alias="ORDER_QUEUE_BATCH")
+    order_queue_overflow: int = Field(100, ge=0, le=10_000, validation_alias="ORDER_QUEUE_OVERFLOW")
     order_timeout_seconds: float = Field(10, ge=0.5, le=600, validation_alias="ORDER_TIMEOUT_SECONDS")
     reconcile_seconds: float = Field(60, ge=0.1, le=3600, validation_alias="RECONCILE_SECONDS")
     reconcile_quiet_seconds: float = Field(900, ge=0.1, le=86_400, validation_alias="RECONCILE_QUIET_SECONDS")

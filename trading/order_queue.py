@@ -1,10 +1,12 @@
 """How many orders may wait to be decided (ORD-2). The queue is the table itself: what is accepted is durable at once.
 
-Each tenant has a queue of its own, so nobody waits behind another one's orders. An engine takes up to
-``order_queue_batch`` of them into memory at a time, what leaves the market first; the rest waits in the database, up to
-``order_queue_size``, and past that an order is refused before it is accepted.
+Each tenant has a queue of its own, so nobody waits behind another one's orders. An engine has the first
+``order_queue_batch`` of them in memory, what leaves the market at the head, and ``order_queue_overflow`` that follow
+them; the rest waits in the database, up to ``order_queue_size``, and past that an order is refused before it is
+accepted.
 """
 
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from django.conf import settings
@@ -38,7 +40,14 @@ def take_place() -> None:
 
 def next_batch() -> tuple[list[UUID], int]:
     """What an engine decides next, exits and sales first, then the oldest; and how many more there are."""
+    most = settings.CONFIG.order_queue_batch + settings.CONFIG.order_queue_overflow
     rows = _waiting().order_by("-reduce_only", "-side", "created_at").values_list("pk", flat=True)
-    batch: list[UUID] = list(rows[: settings.CONFIG.order_queue_batch])
-    left = _waiting().count() - len(batch) if len(batch) == settings.CONFIG.order_queue_batch else 0
-    return batch, left
+    batch: list[UUID] = list(rows[:most])
+    left = _waiting().count() - len(batch) if len(batch) == most else 0
+    return batch, max(left, 0)
+
+
+def read(order_ids: Collection[UUID]) -> Mapping[UUID, Order]:
+    """Those of the orders that still wait, with their connections."""
+    rows = _waiting().filter(pk__in=order_ids).select_related("connection") if order_ids else ()
+    return {row.pk: row for row in rows}

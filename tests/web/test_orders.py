@@ -331,7 +331,8 @@ def test_past_the_queues_bound_orders_are_refused_each_user_for_herself(
 def test_an_engine_takes_a_batch_exits_first(
     alice: User, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings.CONFIG, "order_queue_batch", 2)
+    monkeypatch.setattr(settings.CONFIG, "order_queue_batch", 1)
+    monkeypatch.setattr(settings.CONFIG, "order_queue_overflow", 1)
     make_order(connection, status="new")
     exit_ = make_order(connection, status="new", reduce_only=True)
     sale = make_order(connection, status="new", side="sell")

@@ -22,7 +22,7 @@ from trading.engine.desk import Desk
 from trading.engine.state import Account, LiveOrder, changed
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Bounds, Instrument
-from trading.models import OrderEvent
+from trading.models import Order, OrderEvent
 from trading.order_states import UNSENT, OrderStatus, check_move
 
 log = structlog.get_logger(__name__)
@@ -38,9 +38,9 @@ def watch(desk: Desk, tenant: Tenant) -> None:
     desk.triggers.watch(tenant, wanted)
 
 
-async def decide(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+async def decide(desk: Desk, tenant: Tenant, order_id: UUID, order: Order | None = None) -> None:
     """Decides on an order that is new; one with a trigger waits from then on."""
-    await decisions.on_new_order(desk, tenant, order_id)
+    await decisions.on_new_order(desk, tenant, order_id, order)
     watch(desk, tenant)
 
 
@@ -128,6 +128,7 @@ def took_effect(desk: Desk, tenant: Tenant, changes: Sequence[booking.Booking]) 
     """After the commit of the end of waiting orders."""
     for change in changes:
         change.apply(tenant.state)
+        tenant.queue.discard(change.order.pk)
         news.tell_booking(desk, tenant.state, change)
     watch(desk, tenant)
 

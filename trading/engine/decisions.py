@@ -19,7 +19,7 @@ from trading.engine.desk import Desk
 from trading.engine.plans import NotReady, Plan
 from trading.engine.state import Account
 from trading.engine.tenant import Tenant
-from trading.models import Decision, InstanceStatus, Signal, StrategyInstance
+from trading.models import Decision, InstanceStatus, Order, Signal, StrategyInstance
 from trading.order_states import OrderStatus
 from trading.positions import is_on_margin
 from trading.sizing import sellable
@@ -105,9 +105,9 @@ async def _order_again(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
     tenant.post(partial(on_new_order, desk, tenant, order_id), key=order_id)
 
 
-async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
-    """An order row in ``new`` waits (from the API)."""
-    order = await run_in_db(denying.read_new, tenant.user_id, order_id)
+async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID, order: Order | None = None) -> None:
+    """An order row in ``new`` waits (from the API); it is read unless given."""
+    order = order or await run_in_db(denying.read_new, tenant.user_id, order_id)
     if order is None:
         return
     account = tenant.state.accounts.get(order.connection_id)

@@ -120,7 +120,9 @@ async def _call(
     stopped: Callable[[], bool],
     decided_at: datetime | None,
 ) -> OrderReport | GatewayError:
-    async with desk.sends.slot(account.connection.pk, is_exit=urgency_of(Urgency.ENTRY) is Urgency.EXIT):
+    async with desk.sends.slot(
+        tenant.user_id, account.connection.pk, is_exit=urgency_of(Urgency.ENTRY) is Urgency.EXIT
+    ):
         failpoints.reach("before_send")
         try:
             gateway = await desk.gateway(tenant, account)

@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Hashable
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 
 from trading.engine.committer import CommitUnknown, Fenced, WriteSet
 from trading.engine.state import TenantState
+from trading.engine.waiting_orders import WaitingOrders
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,7 @@ class Tenant:
         self.shard = shard
         self.epoch = epoch
         self.closed = False
+        self.queue = WaitingOrders(settings.CONFIG.order_queue_batch)
         self._reload = reload
         self._mailbox: deque[tuple[Hashable, Message]] = deque()
         self._waiting: set[Hashable] = set()
@@ -65,6 +68,7 @@ class Tenant:
         """Nothing waiting is handled any more, nor what is posted from now on."""
         self.closed = True
         self._mailbox.clear()
+        self.queue.clear()
         self._waiting.clear()
 
     @property
@@ -98,6 +102,7 @@ class Tenant:
 
     async def _reload_state(self) -> None:
         """What was written is not known: the database says. Retried until it answers or the shard is lost."""
+        self.queue.clear()  # of these too: one of them may be cancelled
         pause = 0.1
         while not self.closed:
             try:

@@ -1,6 +1,7 @@
 """What others want of the engine: rows that the API writes and wakes us for, and a sweep that misses none."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,13 +34,36 @@ async def look(desk: Desk, tenant: Tenant) -> None:
     """Reads everything that was asked for and acts on it: settings first, then kill switches, cancels, new orders."""
     take_settings(tenant.state, await run_in_db(read_settings, tenant.user_id))
     enforce(desk, tenant)
-    new_orders, left, commands = await run_in_db(_read_wishes, tenant.user_id)
-    desk.figures["queue_overflowed"] += left
-    for command in commands:
+    wishes = await run_in_db(_read_wishes, tenant.user_id, set(tenant.queue.known))
+    desk.figures["queue_overflowed"] += tenant.queue.refill(wishes.order_ids, wishes.orders, wishes.left)
+    for command in wishes.commands:
         await _carry_out(desk, tenant, command)
-    for order_id in new_orders:
-        tenant.post(partial(conditional.decide, desk, tenant, order_id), key=order_id)
+    _decide_soon(desk, tenant)
     chase(desk, tenant)
+
+
+def _decide_soon(desk: Desk, tenant: Tenant) -> None:
+    if tenant.queue:
+        tenant.post(partial(_decide_next, desk, tenant), key="orders")
+    elif tenant.queue.left and tenant.queue.has_moved:
+        tenant.post(partial(look, desk, tenant), key="look")
+
+
+async def _decide_next(desk: Desk, tenant: Tenant) -> None:
+    """One order a message: a cancel, a kill switch, an exit that came meanwhile wait for one decision, not for all."""
+    try:
+        order = tenant.queue.next()
+        if order is not None and _is_new(tenant, order.pk):
+            await conditional.decide(desk, tenant, order.pk, order)
+            tenant.queue.has_moved |= not _is_new(tenant, order.pk)
+    finally:
+        _decide_soon(desk, tenant)
+
+
+def _is_new(tenant: Tenant, order_id: UUID) -> bool:
+    """Whether the order is still to be decided, as far as memory knows."""
+    live = tenant.state.orders.get(order_id)
+    return live is None or live.order.status == OrderStatus.NEW
 
 
 async def adopt(tenant: Tenant, order_ids: AbstractSet[UUID]) -> None:
@@ -111,9 +135,21 @@ def read_news(since: datetime) -> News:
     return News(users, everybody, owners, owners.intersection(barred), dict(unanswered))
 
 
-def _read_wishes(user_id: UUID) -> tuple[list[UUID], int, list[Command]]:
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """``orders`` are the rows of those that weren't known; ``left`` more wait."""
+
+    order_ids: list[UUID]
+    orders: Mapping[UUID, Order]
+    left: int
+    commands: list[Command]
+
+
+def _read_wishes(user_id: UUID, known: AbstractSet[UUID]) -> _Wishes:
     with tenant_scope(user_id):
-        return *order_queue.next_batch(), list(Command.objects.filter(done_at__isnull=True).order_by("id"))
+        order_ids, left = order_queue.next_batch()
+        orders = order_queue.read([each for each in order_ids if each not in known])
+        return _Wishes(order_ids, orders, left, list(Command.objects.filter(done_at__isnull=True).order_by("id")))
 
 
 def _cancel_killed(desk: Desk, tenant: Tenant) -> None:
@@ -191,9 +227,7 @@ async def _cancel(desk: Desk, tenant: Tenant, live: LiveOrder) -> str:
         return ""
     failpoints.reach("before_cancel")
     try:
-        report = await gateway.cancel_order(
-            live.order.symbol, live.order.client_order_id, sending.theirs(live.order)
-        )
+        report = await gateway.cancel_order(live.order.symbol, live.order.client_order_id, sending.theirs(live.order))
     except UnknownOrder:
         report = await sending.whole_report(gateway, live.order, live.order.client_order_id)
     failpoints.reach("after_cancel")
