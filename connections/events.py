@@ -27,12 +27,16 @@ class Quote(MarketEvent, frozen=True, tag="q"):
 
 
 class PublicTrade(MarketEvent, frozen=True, tag="t"):
-    """One public trade; never dropped silently."""
+    """One public trade; never dropped silently.
+
+    Polled, several of one order and price may be told as one: ``first_id`` to ``trade_id``, the sum as ``quantity``.
+    """
 
     trade_id: int
     price: Decimal
     quantity: Decimal
     executed_ms: int
+    first_id: int | None = None
 
 
 class CandleUpdate(MarketEvent, frozen=True, tag="c"):

@@ -272,8 +272,11 @@ class MarketStream:
         if trade.trade_id <= last:
             self._figures["trades_repeated"] += 1
             return
-        if trade.trade_id > last + 1 and trade.symbol in self._unbroken:
-            self._on_trades_missing(trade.symbol, f"trades {last + 1} to {trade.trade_id - 1} are missing")
+        first = trade.trade_id if trade.first_id is None else trade.first_id
+        if first > last + 1 and trade.symbol in self._unbroken:
+            self._on_trades_missing(trade.symbol, f"trades {last + 1} to {first - 1} are missing")
+        elif first <= last:
+            self._on_trades_missing(trade.symbol, f"trades {first} to {last} are told twice, in a sum with others")
         self._last_trade[trade.symbol] = trade.trade_id
         if self._numbers_trades:
             self._unbroken.add(trade.symbol)

@@ -121,12 +121,13 @@ class QuoteRow(msgspec.Struct):
 
 
 class PublicTradeRow(msgspec.Struct):
-    """A public trade, with the id that the stream gives it."""
+    """A public trade, or several told as one from ``first_id`` on, with the id that the stream gives it or the last."""
 
     trade_id: int
     price: Decimal
     quantity: Decimal
     executed_ms: int
+    first_id: int | None = None
 
 
 class _Listed(msgspec.Struct):

@@ -83,7 +83,9 @@ class BinancePublic(VenuePublic, Generic[Api, Codec]):
         rows = self.codec.trades(await self.get(self.api.paths.trades, query))
         seen_ns = self._seen_ns()
         return [
-            PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)
+            PublicTrade(
+                symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms, row.first_id
+            )
             for row in rows
         ]
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ import redis.asyncio
 from accounts.tenancy import shard_of
 from connections.events import BalancesTold, OrderTold, StreamTold, user_stream
 from connections.exchanges import venue
+from connections.exchanges.binance_spot import VENUE
 from connections.exchanges.network import Network
 from connections.gateways import Credentials
 from connections.simulator.control import KeySpec
@@ -25,6 +27,7 @@ from connections.streaming.user_accounts import AccountKey
 from connections.streaming.user_publisher import UserPublisher
 from desproject.lib.clock import SYSTEM_CLOCK
 from tests.connections.conftest import BOB_KEY, KEY, deadline, market_order, resting_order, strike
+from tests.connections.exchanges.second_version import operators_folder
 from tests.connections.streaming.conftest import FEED, QUICK, UserReader, until
 
 ALICE = AccountKey(uuid4(), uuid4(), 1)
@@ -92,6 +95,23 @@ async def running(
 async def place(network: Network, credentials: Credentials, client_order_id: str, *, rests: bool = False) -> None:
     request = resting_order(client_order_id) if rests else market_order(client_order_id)
     await venue("binance_spot").gateway(credentials, "simulator", network).place_order(request, deadline())
+
+
+async def test_a_socket_of_another_version_than_the_switch_says_is_replaced_without_a_gap(
+    running: Running, network: Network, figures: Counter[str], tmp_path: Path
+) -> None:
+    running.stream.want([ALICE])
+    await until(lambda: running.ups(ALICE) == [True], "the account is up")
+    with operators_folder(tmp_path) as folder:
+        (folder / "switch.toml").write_text('version = "v4"')
+        VENUE.versions.look()
+        running.stream.keep_up()
+        await until(lambda: figures["renewals"], "the socket's successor")
+    await place(network, KEY, "alice-1")
+    await until(lambda: running.of(ALICE, BalancesTold), "balances by it")
+
+    assert running.ups(ALICE) == [True]
+    assert figures["cuts"] == 0
 
 
 async def test_each_tenant_hears_its_own_fills_and_balances_only(running: Running, network: Network) -> None:
