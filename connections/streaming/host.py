@@ -40,6 +40,8 @@ BEAT_SECONDS = 2.0
 _REPORT_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
 _FLUSH_SECONDS = 2.0
+# A Redis that doesn't answer (frozen, half-open socket) is asked anew.
+_PATIENCE_SECONDS = 30.0
 _WAKE = "connection"
 
 Stream = MarketStream | UserStream
@@ -219,11 +221,15 @@ class StreamHost:
             await asyncio.sleep(0.2)
 
     async def _guarded(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Database or Redis away: what runs goes on, and it is tried again."""
+        """Database or Redis away, or a fault of ours: what runs goes on, and it is tried again."""
         try:
-            await work()
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await work()
         except (DatabaseError, InterfaceError, RedisError, OSError) as error:
             log.warning("streams_not_updated", error=type(error).__name__)
+        except Exception:  # nobody else would start this work again
+            self.figures["part_failures"] += 1
+            log.exception("streams_not_updated")
 
     # Figures.
 

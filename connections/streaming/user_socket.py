@@ -11,6 +11,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from django.db import DatabaseError, InterfaceError
 from websockets.exceptions import ConnectionClosed
 
 from connections import database
@@ -59,6 +60,13 @@ REFUSED_SECONDS = 30.0
 _ANSWER_SECONDS = 10.0
 _MAX_BUFFERED = 50_000
 _MAX_EARLY = 1000
+
+
+class KeyNotRead(DomainError):
+    """The database is away; the account is tried again, and the others are heard on."""
+
+    code = "KEY_NOT_READ"
+    status = 503
 
 
 @dataclass(slots=True)
@@ -142,7 +150,11 @@ class UserSocket:
     async def credentials(self, account: Account) -> Credentials:
         """The account's key, read once. Raises DomainError."""
         if account.credentials is None:
-            opened = await database.run(open_connection, account.key.connection_id, account.key.user_id, "user stream")
+            owner, key = account.key.user_id, account.key.connection_id
+            try:
+                opened = await database.run(open_connection, key, owner, "user stream")
+            except (DatabaseError, InterfaceError) as error:
+                raise KeyNotRead("the account's key can't be read now: the database doesn't answer") from error
             account.credentials = opened.credentials
         return account.credentials
 
@@ -186,8 +198,9 @@ class UserSocket:
             session = self.socket.session
             if not isinstance(session, UserSession):
                 continue
+            heard = session.heard
             for account in self.accounts.values():
-                if session.hears(account):
+                if account.key in heard:
                     self.publisher.beat(account.line)
             if any(0 < account.retry_at <= self.clock.monotonic() for account in self.accounts.values()):
                 self._tell_change()
@@ -262,8 +275,10 @@ class UserSession:
     def retire(self) -> None:
         self._is_retired = True
 
-    def hears(self, account: Account) -> bool:
-        return any(heard is account for heard in self._heard.values())
+    @property
+    def heard(self) -> set[AccountKey]:
+        """The accounts whose events come by this socket."""
+        return {account.key for account in self._heard.values()}
 
     # Frames.
 
@@ -339,7 +354,8 @@ class UserSession:
                     continue  # its socket ends with it
                 await self._request(partial(self._dialect.unsubscribe, subscription=subscription), account)
         now = self._stream.clock.monotonic()
-        missing = [account for account in wanted.values() if not self.hears(account) and account.retry_at <= now]
+        heard = self.heard
+        missing = [account for account in wanted.values() if account.key not in heard and account.retry_at <= now]
         if len(self._heard) + len(missing) > self._dialect.accounts_per_socket:
             log.error("too_many_accounts", feed=self._stream.feed, limit=self._dialect.accounts_per_socket)
             missing = missing[: self._dialect.accounts_per_socket - len(self._heard)]

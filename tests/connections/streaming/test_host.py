@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis.asyncio
 from django.conf import settings
+from django.db import OperationalError
 
 from accounts.models import User
 from accounts.tenancy import everyone, shard_of, tenant_scope
@@ -200,6 +202,47 @@ async def test_a_locked_out_user_is_not_heard(hosts: Hosts, told: UserReader, al
     await until(heard(told, other), "bob's account")
 
     assert not heard(told, row)()
+
+
+async def test_a_database_that_is_away_for_a_moment_only_delays_an_account(
+    hosts: Hosts, told: UserReader, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await database.run(bind, bob, BOB_KEY)
+    hosts.start()
+    await until(heard(told, first), "bob's account")
+    failures = iter([OperationalError("server closed the connection")])
+    known = user_module.open_connection
+
+    def open_connection(*args: Any) -> Any:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return known(*args)
+
+    monkeypatch.setattr(user_module, "open_connection", open_connection)
+    row = await database.run(bind, alice, KEY)
+    await until(heard(told, row), "alice's account")
+
+    assert next(failures, None) is None
+    assert len({event.epoch for event in told.of(StreamTold) if event.connection_id == first.pk}) == 1
+
+
+async def test_a_look_that_fails_is_not_the_last_one(
+    hosts: Hosts, told: UserReader, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([ValueError("a fault of ours")])
+    known = demand.asked_anew
+
+    async def asked_anew(*args: Any) -> set[str]:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return await known(*args)
+
+    monkeypatch.setattr(demand, "asked_anew", asked_anew)
+    host = hosts.start()
+    await until(lambda: host.figures["part_failures"] == 1, "the fault")
+    row = await database.run(bind, alice, KEY)
+
+    await until(heard(told, row), "alice's account")
 
 
 async def test_a_tampered_key_is_told_and_hurts_no_other(
