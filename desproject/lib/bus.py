@@ -46,11 +46,14 @@ def sync_client() -> "redis.Redis":
     return _sync_client
 
 
-def wake(message: Wake) -> None:
-    """Tells the shard's engine to look at its rows now. A lost hint is found by the engine's sweep, so a Redis that
-    is away is no error."""
+def wake(*messages: Wake) -> None:
+    """Tells the shards' engines to look at rows now, all by one way to Redis. A lost hint is found by the engines'
+    sweep, so a Redis that is away is no error."""
     with contextlib.suppress(redis.RedisError):
-        sync_client().publish(WAKE_CHANNEL, encode_wake(message))
+        pipe = sync_client().pipeline(transaction=False)
+        for message in messages:
+            pipe.publish(WAKE_CHANNEL, encode_wake(message))
+        pipe.execute()
 
 
 async def append(client: "redis.asyncio.Redis", stream: str, payload: bytes, *, keep: int) -> None:

@@ -63,7 +63,7 @@ def test_pressing_wakes_the_engine(
     as_alice: APIClient, alice: User, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     sent: list[bus.Wake] = []
-    monkeypatch.setattr("risk.services.wake", sent.append)
+    monkeypatch.setattr("risk.services.wake", lambda *messages: sent.extend(messages))
     with django_capture_on_commit_callbacks(execute=True):
         press(as_alice)
     assert sent == [bus.Wake(shard_of(alice.pk), alice.pk, "kill")]
@@ -93,7 +93,7 @@ def test_administrators_stop_the_whole_system(
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     sent: list[bus.Wake] = []
-    monkeypatch.setattr("risk.services.wake", sent.append)
+    monkeypatch.setattr("risk.services.wake", lambda *messages: sent.extend(messages))
     operator = User.objects.create_superuser("operator@example.org", PASSWORD)
     client = logged_in(operator)
     with django_capture_on_commit_callbacks(execute=True):
