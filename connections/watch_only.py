@@ -6,6 +6,7 @@ says nothing about the shape. What one process finds holds for all of them, by a
 without Redis each process goes by what it found.
 """
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ LEAST_ANSWERS = 3
 # A finding holds so long in the other processes, and is renewed as long as it is one.
 _HOLD_SECONDS = 15.0
 _REMEMBERED = 1000
+# A Redis that doesn't answer (frozen, half-open socket) must not hold up what each process finds by itself.
+_PATIENCE = 5.0
 
 
 class _Seen(NamedTuple):
@@ -126,12 +129,13 @@ class Watch:
             elif self._own.pop(feed, None) is not None:
                 log.info("exchange_answers_fit_again", feed=feed)
         try:
-            for feed, finding in self._own.items():
-                is_known = await client.set(_KEY + feed, str(finding), px=int(_HOLD_SECONDS * 1000), get=True)
-                if is_known is not None:
-                    fresh.pop(feed, None)
-            feeds = list(self._shapes)
-            told = await client.mget([_KEY + feed for feed in feeds]) if feeds else []
+            async with asyncio.timeout(_PATIENCE):
+                for feed, finding in self._own.items():
+                    is_known = await client.set(_KEY + feed, str(finding), px=int(_HOLD_SECONDS * 1000), get=True)
+                    if is_known is not None:
+                        fresh.pop(feed, None)
+                feeds = list(self._shapes)
+                told = await client.mget([_KEY + feed for feed in feeds]) if feeds else []
             self._told = {feed: reason.decode() for feed, reason in zip(feeds, told, strict=True) if reason}
         except (RedisError, OSError) as error:
             log.info("watch_only_not_shared", error=type(error).__name__)

@@ -1,11 +1,13 @@
 """Exchanges whose answers don't fit any more are only watched, by every process, until they fit again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 import redis.asyncio
 
+from connections import watch_only
 from connections.gateways import OutcomeUnknown, Throttled, UnexpectedShape, UnreadableRefusal
 from connections.watch_only import WINDOW_SECONDS, Watch, watched_feeds
 from desproject.lib import bus
@@ -139,3 +141,16 @@ async def test_without_redis_a_process_goes_by_what_it_found(watch: Watch) -> No
     assert FEED in await watch.refresh(away)
     assert watch.reason(FEED)
     await away.aclose()
+
+
+async def test_a_redis_that_never_answers_holds_up_no_finding(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Frozen:
+        async def mget(self, keys: object) -> object:
+            return await asyncio.Event().wait()
+
+    monkeypatch.setattr(watch_only, "_PATIENCE", 0.01)
+    watch.shapes(FEED)
+    async with asyncio.timeout(2):
+        assert await watch.refresh(Frozen()) == {}  # type: ignore[arg-type]

@@ -197,8 +197,9 @@ class Engine:
 
     async def _tell_others(self) -> None:
         """Shards are free: the other engines take them now, and not only when they renew theirs."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.publish(bus.WAKE_CHANNEL, bus.encode_wake(bus.Wake(-1, UUID(int=0), "leases")))
+        with contextlib.suppress(RedisError, OSError):  # a time-out is an OSError too
+            async with asyncio.timeout(_PATIENCE):
+                await self._redis.publish(bus.WAKE_CHANNEL, bus.encode_wake(bus.Wake(-1, UUID(int=0), "leases")))
 
     async def _load(self, user_id: UUID, lease: HeldLease) -> None:
         if (old := self.tenants.get(user_id)) is not None:

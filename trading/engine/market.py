@@ -94,6 +94,8 @@ class _Chart:
     groups: list[_Group] = field(default_factory=list)
     seeded: bool = False
     seeding: bool = False
+    # How often something of it was missed: a history that was asked for before the last time may have that hole.
+    holes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,8 @@ class Market:
     async def _read(self) -> None:
         while True:
             try:
-                await self._follow(self._feeds())
+                async with asyncio.timeout(_PATIENCE):
+                    await self._follow(self._feeds())
                 if not self._positions:
                     await asyncio.sleep(0.05)
                     continue
@@ -289,6 +292,7 @@ class Market:
         for chart in self._charts.values():
             if chart.feed == feed and symbol in ("", chart.symbol):
                 chart.seeded = False
+                chart.holes += 1
                 chart.builder.hold()
 
     def _handle(self, feed: str, event: AnyMarketEvent, dirty: set[Instrument]) -> None:
@@ -391,6 +395,7 @@ class Market:
         return chart.feed in self._down or (chart.feed, chart.symbol) in self._silent
 
     async def _seed(self, chart: _Chart) -> None:
+        holes = chart.holes
         try:
             tenant = self._tenants[chart.groups[0].members[0].user_id]
             instance = tenant.state.instances[chart.groups[0].members[0].instance_id]
@@ -404,6 +409,8 @@ class Market:
             return
         finally:
             chart.seeding = False
+        if chart.holes != holes:
+            return  # it is asked for anew at the next tick
         bars = chart.builder.seed(bar_store.merged(stored, candles), time.time_ns() // 1_000_000)
         for bar in bars:
             chart.series.append(bar)
