@@ -8,6 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from desproject.lib import bus
+from desproject.lib.clock import SYSTEM_CLOCK, Clock
 
 log = structlog.get_logger(__name__)
 
@@ -15,8 +16,10 @@ log = structlog.get_logger(__name__)
 Wanted = dict[str, dict[str, set[str]]]
 Provider = Callable[[], Mapping[str, Mapping[str, Collection[str]]]]
 
-# What consoles look at is forgotten so long after the last of them asked.
+# A symbol that consoles look at is forgotten so long after the last of them asked for it.
 ASK_SECONDS = 30
+# So many of a feed are remembered, those asked for last: nobody can have everything streamed.
+MOST_ASKED = 200
 
 _MANY = 1000
 
@@ -55,22 +58,25 @@ def beat() -> None:
             log.warning("beat_failed", job=getattr(job, "__qualname__", "?"), error=str(error))
 
 
-def ask(feed: str, symbols: Collection[str]) -> None:
+def ask(feed: str, symbols: Collection[str], clock: Clock = SYSTEM_CLOCK) -> None:
     """Wants symbols of a feed for a while: a console shows them. Ask again within ASK_SECONDS. Redis away: no error."""
     if not symbols:
         return
+    ends = clock.now().timestamp() + ASK_SECONDS
     try:
         pipe = bus.sync_client().pipeline(transaction=False)
-        pipe.sadd(_key(feed), *symbols)
+        pipe.zadd(_key(feed), dict.fromkeys(symbols, ends))
+        pipe.zremrangebyrank(_key(feed), 0, -MOST_ASKED - 1)
         pipe.expire(_key(feed), ASK_SECONDS)
         pipe.execute()
     except RedisError as error:
         log.info("symbols_not_asked_for", error=str(error))
 
 
-async def asked(client: "redis.asyncio.Redis", feed: str) -> set[str]:
+async def asked(client: "redis.asyncio.Redis", feed: str, clock: Clock = SYSTEM_CLOCK) -> set[str]:
     """The symbols that consoles want. Raises RedisError."""
-    return {symbol.decode() for symbol in await client.smembers(_key(feed))}  # type: ignore[misc]
+    found = await client.zrange(_key(feed), clock.now().timestamp(), "inf", byscore=True)  # type: ignore[call-overload]
+    return {symbol.decode() for symbol in found}
 
 
 async def ask_anew(client: "redis.asyncio.Redis", feed: str, symbol: str) -> None:
@@ -90,4 +96,4 @@ def _anew_key(feed: str) -> str:
 
 
 def _key(feed: str) -> str:
-    return f"des:wanted:{feed}"
+    return f"des:shown:{feed}"

@@ -184,10 +184,11 @@ class StreamHost:
                 await self._read_anew(stream)
 
     async def _symbols(self, feed: str) -> dict[str, set[str]]:
-        wanted = {symbol: set(timeframes) for symbol, timeframes in self._wanted.get(feed, {}).items()}
+        """What trades first, then what is only looked at."""
+        wanted = {symbol: set(timeframes) for symbol, timeframes in sorted(self._wanted.get(feed, {}).items())}
         with contextlib.suppress(RedisError, OSError):  # else what consoles asked for last goes on
             self._asked[feed] = await demand.asked(self._redis, feed)
-        for symbol in self._asked.get(feed, ()):
+        for symbol in sorted(self._asked.get(feed, ())):
             wanted.setdefault(symbol, set())
         return wanted
 

@@ -133,11 +133,12 @@ class MarketStream:
             self._distrust(book, "read anew: its price is in doubt")
 
     def want(self, symbols: Symbols) -> None:
-        """Says which symbols, with which candles, are wanted from now on."""
+        """Says which symbols, with which candles, are wanted from now on: where not all fit, the first of them."""
         now = {symbol: set(timeframes) for symbol, timeframes in symbols.items()}
-        if now == self.wanted:
+        if now == self.wanted and list(now) == list(self.wanted):
             return
         self.wanted = now
+        self._unknown &= now.keys()
         for symbol in self.books.keys() - now.keys():
             self._forget(symbol)
         self._prices.keep_only(self.feed, now)
@@ -210,7 +211,7 @@ class MarketStream:
     def wanted_streams(self, dialect: MarketDialect) -> set[str]:
         """The venue's streams for all that is wanted; unknown symbols are left out, and what no socket can carry."""
         streams: set[str] = set()
-        for symbol in sorted(self.wanted):
+        for symbol in self.wanted:
             try:
                 more = set(dialect.streams(symbol, self.wanted[symbol]))
             except DomainError:

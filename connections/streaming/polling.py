@@ -34,7 +34,8 @@ class Polled(Protocol):
     def is_up(self) -> bool: ...
 
     @property
-    def wanted(self) -> Collection[str]: ...
+    def wanted(self) -> Collection[str]:
+        """The most important first."""
 
     def knows_trades(self, symbol: str) -> bool:
         """Whether a trade of the symbol was told before: then those since are news, else only the newest is."""
@@ -103,7 +104,7 @@ class RestPolling:
         try:
             public = self._public()
             known = await public.symbols()
-            symbols = sorted(symbol for symbol in self._stream.wanted if symbol in known)
+            symbols = [symbol for symbol in self._stream.wanted if symbol in known]
             if not symbols:
                 return
             quotes = await public.quotes(symbols)

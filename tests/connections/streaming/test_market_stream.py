@@ -82,6 +82,15 @@ async def test_quotes_trades_candles_and_books_of_all_wanted_symbols_arrive(runn
     assert {event.timeframe for event in running.reader.of(CandleUpdate) if event.symbol == "BTC/USDT"} == {"1s"}
 
 
+async def test_where_not_all_fit_what_is_wanted_first_is_streamed(running: Running) -> None:
+    running.stream.max_streams = 4
+    running.stream.want({"ETH/USDT": {"1m"}, "BTC/USDT": ()})
+
+    await until(running.told(Quote, "ETH/USDT"), "quotes of the first symbol")
+    running.stream.want({"BTC/USDT": (), "ETH/USDT": {"1m"}})
+    await until(running.told(Quote, "BTC/USDT"), "quotes of what is first now")
+
+
 async def test_entries_are_numbered_without_a_hole_under_the_leases_epoch(running: Running) -> None:
     running.stream.want(WANTED)
     await until(lambda: len(running.reader.batches) > 30, "thirty entries")
