@@ -25,7 +25,7 @@ from connections.models import Connection, ConnectionStatus, Mode
 from connections.pool import lent_gateway
 from desproject.lib.bus import Wake, wake
 from desproject.lib.clock import SYSTEM_CLOCK
-from desproject.lib.errors import Conflict, InvalidInput
+from desproject.lib.errors import Conflict, InvalidInput, NotFound
 
 # Seconds that the exchange has to answer while somebody waits for it.
 _PATIENCE = 15
@@ -79,7 +79,10 @@ def create_connection(
 def change_connection(
     *, user: User, connection: Connection, name: str | None, credentials: Credentials | None
 ) -> Connection:
-    """Renames a connection, replaces its key, or both; the new key is tested like a first one."""
+    """Renames a connection, replaces its key, or both; the new key is tested like a first one.
+
+    Raises what ``create_connection`` raises, and NotFound for one that was deleted meanwhile.
+    """
     if credentials is not None:
         paper.require_key(connection)
     fields = ["updated_at"]
@@ -97,6 +100,7 @@ def change_connection(
             "credential_version", *_HEALTH_FIELDS,
         ]
     with _named(), transaction.atomic():
+        _require_living(connection)
         connection.save(update_fields=fields)
         _record(user, connection, "connection.key_replaced" if credentials else "connection.changed")
         _wake_after_commit(user)
@@ -214,6 +218,12 @@ def _healthy(row: Connection, permissions: KeyPermissions) -> None:
     row.status, row.status_reason, row.failed_checks = ConnectionStatus.OK, "", 0
     row.permissions = asdict(permissions)
     row.last_checked_at = SYSTEM_CLOCK.now()
+
+
+def _require_living(connection: Connection) -> None:
+    """While the exchange was asked it may have been deleted, and its key destroyed: none is stored there any more."""
+    if not Connection.objects.select_for_update().filter(pk=connection.pk, is_deleted=False).exists():
+        raise NotFound("no such connection")
 
 
 def _require_free_name(name: str) -> None:

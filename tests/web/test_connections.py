@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from accounts.tenancy import everyone, tenant_scope
 from audit.models import AuditLog
+from connections import services
 from connections.custody import open_credentials, seal_credentials
 from connections.gateways import Credentials
 from connections.models import Connection
@@ -194,6 +195,24 @@ def test_deleting_takes_it_away_and_destroys_the_key(as_alice: APIClient, exchan
     (row,) = stored()
     assert (row.is_deleted, row.api_key_sealed, row.api_secret_sealed) == (True, "", "")
     assert bind(as_alice).status_code == 201, "the name is free again"
+
+
+def test_a_key_of_a_connection_deleted_meanwhile_is_not_stored(
+    as_alice: APIClient, exchange: ThreadedExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/api/connections/{bind(as_alice).json()['id']}"
+    known = services.accepted_permissions
+
+    def accepted(*args: Any) -> Any:
+        found = known(*args)
+        assert as_alice.delete(path).status_code == 204
+        return found
+
+    monkeypatch.setattr(services, "accepted_permissions", accepted)
+    body = {"api_key": ALICE_NEW_KEY.api_key, "api_secret": ALICE_NEW_KEY.api_secret}
+    assert as_alice.patch(path, body, format="json").status_code == 404
+    (row,) = stored()
+    assert (row.is_deleted, row.api_key_sealed, row.api_secret_sealed) == (True, "", "")
 
 
 def test_a_connection_that_a_strategy_runs_on_stays(
