@@ -155,7 +155,7 @@ def amend(*, administrator: User, event: RiskEvent, changes: dict[str, Any]) -> 
         for name, value in changes.items():
             setattr(event, name, value)
         event.save(update_fields=[*changes, "updated_at"])
-    _record(administrator, event, "amended", sorted(changes))
+        _record(administrator, event, "amended", sorted(changes))
     return event
 
 

@@ -171,6 +171,18 @@ def test_an_administrator_enters_and_amends_and_the_audit_log_says_so(operator: 
         assert sorted(told) == ["risk_event.amended", "risk_event.entered"]
 
 
+def test_what_cannot_be_audited_is_not_amended(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = entered(alice)
+
+    def fails(*args: Any, **rest: Any) -> None:
+        raise RuntimeError("no audit log")
+
+    monkeypatch.setattr(register, "record", fails)
+    with pytest.raises(RuntimeError):
+        register.amend(administrator=alice, event=event, changes={"lessons": "none"})
+    assert events()[0].lessons == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
