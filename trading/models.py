@@ -16,6 +16,10 @@ from trading.order_states import OrderStatus
 from trading.order_types import Lifetime, OrderKind
 
 
+# Ours are no longer; of orders placed elsewhere no more is kept, for they are named by the exchange's id.
+CLIENT_ID_LENGTH = 36
+
+
 def _choices(kinds: type) -> list[tuple[str, str]]:
     return [(kind.value, kind.value) for kind in kinds]  # type: ignore[attr-defined]
 
@@ -179,7 +183,7 @@ class Order(TenantModel):
     fee = models.JSONField(default=dict)
     # What the exchange reported as filled; above filled_quantity while trades are still to come.
     reported_quantity = MoneyField(default=ZERO)
-    client_order_id = models.CharField(max_length=36, blank=True)
+    client_order_id = models.CharField(max_length=CLIENT_ID_LENGTH, blank=True)
     exchange_order_id = models.CharField(max_length=64, blank=True)
     # Somebody placed it at the exchange without DES; it was adopted, and counts like every other.
     elsewhere = models.BooleanField(default=False)
@@ -221,7 +225,7 @@ class Order(TenantModel):
 class OrderAttempt(TenantModel):
     """One try to place an order at the exchange, under its own client order id, committed before it is sent."""
 
-    client_order_id = models.CharField(max_length=36, primary_key=True)
+    client_order_id = models.CharField(max_length=CLIENT_ID_LENGTH, primary_key=True)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts")
     connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
     number = models.PositiveSmallIntegerField(default=1)

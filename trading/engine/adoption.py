@@ -19,7 +19,7 @@ from trading.engine import news
 from trading.engine.desk import Desk
 from trading.engine.state import Account, LiveOrder, find_order, load_order
 from trading.engine.tenant import Tenant
-from trading.models import Order, OrderEvent, Reservation
+from trading.models import CLIENT_ID_LENGTH, Order, OrderEvent, Reservation
 from trading.order_states import OrderStatus
 from trading.positions import is_on_margin
 
@@ -96,7 +96,7 @@ async def _adopt(desk: Desk, tenant: Tenant, account: Account, report: OrderRepo
         quantity=max(report.quantity, report.filled_quantity),
         price=report.price,
         status=OrderStatus.SUBMITTED,
-        client_order_id=report.client_order_id,
+        client_order_id=report.client_order_id[:CLIENT_ID_LENGTH],
         exchange_order_id=report.exchange_order_id,
         elsewhere=True,
         acknowledged_at=now,

@@ -17,7 +17,16 @@ from desproject.lib.money import ZERO, plain, settle
 from risk.models import RiskMetrics
 from trading.engine.committer import WriteSet
 from trading.engine.state import Account, LiveOrder, TenantState, changed
-from trading.models import Balance, Order, OrderEvent, Position, Reservation, StrategyInstance, Trade
+from trading.models import (
+    CLIENT_ID_LENGTH,
+    Balance,
+    Order,
+    OrderEvent,
+    Position,
+    Reservation,
+    StrategyInstance,
+    Trade,
+)
 from trading.order_states import TERMINAL, OrderStatus, check_move
 from trading.positions import PositionState, apply_fill, is_on_margin
 
@@ -243,7 +252,7 @@ def _with_report(live: LiveOrder, report: OrderReport, fills: Sequence[Fill], no
         average_price=_average(booked, filled),
         fee=_fees(order.fee, fills),
         exchange_order_id=order.exchange_order_id or report.exchange_order_id,
-        client_order_id=report.client_order_id or order.client_order_id,
+        client_order_id=(report.client_order_id or order.client_order_id)[:CLIENT_ID_LENGTH],
         reject_reason=(report.reject_reason or order.reject_reason)[:300],
         acknowledged_at=order.acknowledged_at or now,
     )

@@ -27,7 +27,7 @@ from risk.models import RiskMetrics
 from trading.engine import booking
 from trading.engine.committer import WriteSet
 from trading.engine.state import Account, LiveOrder, TenantState
-from trading.models import Balance, Order, OrderAttempt, Reservation
+from trading.models import CLIENT_ID_LENGTH, Balance, Order, OrderAttempt, Reservation
 from trading.order_states import OrderStatus
 
 ALICE = UUID(int=1)
@@ -257,3 +257,10 @@ def test_fills_of_two_days_in_one_report_count_for_each_day() -> None:
     rows = [*writes.creates, *(row for row, _ in writes.updates)]
     stored = {row.date for row in rows if isinstance(row, RiskMetrics)}
     assert stored == counts.keys()
+
+
+def test_a_client_id_that_others_made_longer_than_ours_is_cut() -> None:
+    state, account, live = opened()
+    live.order.elsewhere, live.order.client_order_id = True, ""
+    tell(state, account, live, replace(LIFE[0], client_order_id="x" * 64))
+    assert live.order.client_order_id == "x" * CLIENT_ID_LENGTH
