@@ -35,6 +35,7 @@ from trading.sizing import sellable
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_REOPEN_PAUSE = 1.0
 # What is ordered to make an exposure large enough is so much above the exchange's minimum.
 _ABOVE_MINIMUM = Decimal("1.1")
 
@@ -65,10 +66,18 @@ async def _reopen(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
     if tenant.state.pairs.of_order(order_id) is not None:
         return
     opened = await run_in_db(_read_fire, tenant.user_id, order_id)
-    if opened is None or opened.fire.instance_id in tenant.state.pairs.fires:
-        return  # a fire under way: the next look at this one is the sweep's
+    if opened is None:
+        return
+    if opened.fire.instance_id in tenant.state.pairs.fires:  # one at a time: this one's turn comes when that is even
+        desk.spawn(_reopen_later(desk, tenant, order_id), f"reopen-{order_id}")
+        return
     tenant.state.pairs.take(opened)
     await _go_on(desk, tenant, opened.fire.instance_id)
+
+
+async def _reopen_later(desk: Desk, tenant: Tenant, order_id: UUID) -> None:
+    await asyncio.sleep(_REOPEN_PAUSE)
+    tenant.post(partial(_reopen, desk, tenant, order_id), key=("reopen", order_id))
 
 
 def _read_fire(user_id: UUID, order_id: UUID) -> OpenFire | None:

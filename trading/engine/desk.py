@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 
 from connections.events import BookState, Quote
-from connections.gateways import Gateway, Side, SymbolRules
+from connections.gateways import Gateway, GatewayError, Side, SymbolRules
 from connections.leases import LeaseKeeper
 from connections.pool import GatewayPool
 from desproject.lib.clock import Clock
@@ -83,11 +83,15 @@ class Desk:
         return await self.pool.get(account.connection.pk, tenant.user_id)
 
     async def symbol_rules(self, tenant: Tenant, account: Account, symbol: str) -> SymbolRules:
-        """The symbol's filters, asked for once an account. Raises InvalidInput, GatewayError."""
-        rules = account.rules.get(symbol)
-        if rules is None:
+        """The symbol's filters, which the gateway remembers, and reads again now and then: exchanges change them. Those
+        known before where it can't tell. Raises InvalidInput, GatewayError."""
+        try:
             rules = await (await self.gateway(tenant, account)).rules(symbol)
-            account.rules[symbol] = rules
+        except GatewayError:
+            if (known := account.rules.get(symbol)) is None:
+                raise
+            return known
+        account.rules[symbol] = rules
         return rules
 
     async def leverage(self, tenant: Tenant, account: Account, symbol: str) -> int:
