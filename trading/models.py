@@ -15,7 +15,6 @@ from desproject.lib.money import ZERO, MoneyField
 from trading.order_states import OrderStatus
 from trading.order_types import Lifetime, OrderKind
 
-
 # Ours are no longer; of orders placed elsewhere no more is kept, for they are named by the exchange's id.
 CLIENT_ID_LENGTH = 36
 
