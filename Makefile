@@ -37,7 +37,7 @@ up: $(STAMP) ## all processes of an installation on this machine (wants MASTER_E
 	@$(PYTHON) manage.py up
 
 test: $(STAMP) ## the fast tests, three at a time, then test-browser (SQLite and a private Redis unless DATABASE_URL and REDIS_URL say else)
-	@$(PYTHON) -m pytest -n 3 -m "not system and not clients and not browser"
+	@$(PYTHON) -m pytest -n 3 -m "not system and not clients and not browser $(AND)"
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(STAMP) ## the console in headless Chromium on a real installation (left out where there is no Chromium; CHROMIUM= names one)

@@ -118,23 +118,24 @@ def _threads(django_db_setup: None) -> Iterator[None]:
 
 
 _SERVICES = {"db", "transactional_db", "redis_server"}
-_MARKS = ("django_db", "services", "system", "browser")
+_ON_SERVICES = ("django_db", "system", "browser")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is slow and the same on any database is done on SQLite. With DES_SERVICES_ONLY set, leaves out what touches
-    neither database nor Redis: those tests have passed already when the check comes to the other database."""
-    if os.environ.get("DATABASE_URL"):
-        for item in items:
-            if item.get_closest_marker("any_database"):
-                item.add_marker(pytest.mark.skip(reason="the same on any database: done on SQLite"))
-    if not os.environ.get("DES_SERVICES_ONLY"):
-        return
-    kept: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
+def _database() -> str:
+    """What the tests run on: "embedded" (SQLite), or the "postgresql" that DATABASE_URL names."""
+    url = os.environ.get("DATABASE_URL", "")
+    return "postgresql" if url.startswith("postgres") else "other" if url else "embedded"
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what another database is for (`database`), and marks what touches a database or Redis (`services`): the
+    rest shows the same wherever it runs, and needn't be done again for other services."""
     for item in items:
-        used = set(getattr(item, "fixturenames", ()))
-        touches = used & _SERVICES or any(item.get_closest_marker(name) for name in _MARKS)
-        (kept if touches else left_out).append(item)
-    items[:] = kept
-    config.hook.pytest_deselected(items=left_out)
+        for marker in item.iter_markers("database"):
+            (wanted,), why = marker.args, marker.kwargs["reason"]
+            if wanted != _database():
+                item.add_marker(pytest.mark.skip(reason=f"for the {wanted} database: {why}"))
+        asked = _SERVICES.intersection(getattr(item, "fixturenames", ()))
+        if asked or any(item.get_closest_marker(name) for name in _ON_SERVICES):
+            item.add_marker(pytest.mark.services)

@@ -48,7 +48,7 @@ def test_no_row_is_changed_or_removed(row: AuditLog, model: type, act: str) -> N
     assert _refused(work)
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
+@pytest.mark.database("postgresql", reason="SQLite has no TRUNCATE")
 @pytest.mark.parametrize("model", [AuditLog, AuditSeal, AuditPurge, PurgedAuditLog])
 def test_no_table_is_emptied(row: AuditLog, model: type) -> None:
     table = model._meta.db_table  # type: ignore[attr-defined]

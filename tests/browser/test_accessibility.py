@@ -1,6 +1,5 @@
 """axe-core on every page, in both themes: nothing serious stands in the way of anybody."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from tests.browser.desk import enter_admin, expect_live, log_in, panel
 from tests.system.trading import Trading
 
-pytestmark = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="pages look the same on every database")
+pytestmark = pytest.mark.database("embedded", reason="pages look the same on every database")
 
 _AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
 _THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

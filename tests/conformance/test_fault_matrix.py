@@ -47,7 +47,7 @@ ALICE = AccountKey(uuid4(), uuid4(), 1)
 # The whole matrix takes minutes: else each row is struck at one of Binance's venues and one won exchange, by turns.
 WHOLE = "FAULT_MATRIX" in os.environ
 only_whole = pytest.mark.skipif(not WHOLE, reason="make fault-matrix strikes with every row at every venue")
-same_on_postgresql = pytest.mark.skipif("DATABASE_URL" in os.environ and not WHOLE, reason="the same on any database")
+same_everywhere = [] if WHOLE else [pytest.mark.database("embedded", reason="the same on any database")]
 
 
 def cases(rows: tuple[Row, ...]) -> list[ParameterSet]:
@@ -56,7 +56,7 @@ def cases(rows: tuple[Row, ...]) -> list[ParameterSet]:
     for number, row in enumerate(rows):
         by_turns = (BINANCE[number % 2], WON[number // 2 % 2])
         for slug in sorted(CASES):
-            marks: list[pytest.MarkDecorator] = [] if row.is_quick else [pytest.mark.system, same_on_postgresql]
+            marks = [] if row.is_quick else [pytest.mark.system, *same_everywhere]
             if not row.is_quick and slug not in by_turns:
                 marks.append(only_whole)
             found.append(pytest.param(row, slug, id=f"{row.name}-{slug}", marks=marks))

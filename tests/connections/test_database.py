@@ -54,7 +54,7 @@ async def test_the_threads_are_few_and_not_the_loops() -> None:
     assert threading.get_ident() not in names
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="an embedded database's connection can't be cut")
+@pytest.mark.database("postgresql", reason="an embedded database's connection can't be cut")
 async def test_a_connection_that_the_server_cut_is_replaced_before_the_next_job() -> None:
     threads = DatabaseThreads(1)
 

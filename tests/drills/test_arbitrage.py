@@ -16,7 +16,7 @@ from accounts.models import User
 from tests.trading.engine.arbitrage_desk import PairDesk, arbitrage
 
 pytestmark = [
-    pytest.mark.any_database, pytest.mark.system,
+    pytest.mark.database("embedded", reason="the same on any database"), pytest.mark.system,
     pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_server"),
 ]  # fmt: skip
 

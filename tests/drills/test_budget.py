@@ -8,7 +8,7 @@ from tests.drills.budget import drill
 _BY_THE_MINUTE = ("binance_spot", "binance_usdm")
 
 
-@pytest.mark.any_database
+@pytest.mark.database("embedded", reason="the same on any database")
 @pytest.mark.system
 def test_tenants_at_full_throttle_are_never_refused_by_an_exchange() -> None:
     """The long drill measures fairness and how long cancels wait: a busy machine may not break a test."""
@@ -20,7 +20,7 @@ def test_tenants_at_full_throttle_are_never_refused_by_an_exchange() -> None:
     assert all(share["least_to_most"] > 0 for share in figures["shares"].values()), figures
 
 
-@pytest.mark.any_database
+@pytest.mark.database("embedded", reason="the same on any database")
 @pytest.mark.system
 def test_without_the_budget_the_same_tenants_are_refused() -> None:
     """Where that shows soonest: eight orders a second are allowed."""

@@ -12,7 +12,7 @@ from tests.conformance.exchange_cases import FOLDER
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.any_database
+@pytest.mark.database("embedded", reason="the same on any database")
 @pytest.mark.system
 def test_the_fifth_exchange_passes_the_conformance_suite_and_trades_end_to_end() -> None:
     """In a process of its own, so that nobody else finds five exchanges."""

@@ -10,9 +10,7 @@ from desproject.postgresql.base import RenewingPool
 
 pytestmark = [
     pytest.mark.services,
-    pytest.mark.skipif(
-        not os.environ.get("DATABASE_URL", "").startswith("postgres"), reason="for PostgreSQL: DATABASE_URL isn't set"
-    ),
+    pytest.mark.database("postgresql", reason="its own pool"),
 ]
 IDLE = 5
 LIMIT_SECONDS = 5.0

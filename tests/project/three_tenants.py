@@ -13,9 +13,7 @@ from desproject.postgresql.row_security import is_bypassed
 from tests.web.rows import AT, make_everything
 
 Rows = list[tuple[Any, ...]]
-on_postgresql = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="row-level security is PostgreSQL's: DATABASE_URL names none"
-)
+on_postgresql = pytest.mark.database("postgresql", reason="row-level security is PostgreSQL's")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Sockets of all four venues are cut while orders fill: the drill, in short."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from desproject.config import BASE_DIR
 from tests.system.postgresql import Cluster
 
 
-@pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="for PostgreSQL: DATABASE_URL isn't set")
+@pytest.mark.database("postgresql", reason="SQLite has no server to cut")
 @pytest.mark.skipif(not Cluster.is_possible(), reason="no PostgreSQL server is installed here to make one's own of")
 def test_every_feed_and_account_is_back_after_a_cut_and_no_fill_is_lost() -> None:
     done = subprocess.run(

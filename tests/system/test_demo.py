@@ -1,6 +1,5 @@
 """The demo proves itself: whole runs, on a random and on a recorded market."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from tests.system.installation import Ended, Installation
 
 _RECORDING = BASE_DIR.parent / "shared" / "data" / "binance" / "spot-btcusdt-20240808.jsonl.gz"
 _TRADES = 20
-once = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="ends before it needs a database")
+once = pytest.mark.database("embedded", reason="ends before it needs a database")
 
 
 def _assert_all_adds_up(ended: Ended) -> None:

@@ -211,7 +211,7 @@ def _kill(pid: int) -> None:
         return
 
 
-@pytest.mark.skipif("DATABASE_URL" in os.environ, reason="the same rows on every database: once is enough")
+@pytest.mark.database("embedded", reason="the same rows on every database: once is enough")
 def test_the_switches_of_a_connection_and_a_user_hold_within_a_second(load: _Load) -> None:
     trading, installation = load.trading, load.trading.installation
     sent = partial(_client_ids, installation, f"connection_id = '{_key(load.connection)}'")

@@ -47,7 +47,7 @@ def test_without_fencing_the_same_run_sends_it_late(installation: Installation) 
     assert set(_times_received_after_waking(installation)) == {1}
 
 
-@pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="SQLite has one writer: who freezes in it freezes all")
+@pytest.mark.database("postgresql", reason="SQLite has one writer: who freezes in it freezes all")
 def test_one_frozen_inside_a_transaction_is_put_out_of_it(installation: Installation) -> None:
     installation.start(environment={**_FREEZE, "DES_FAILPOINT": "before_commit:stop"})
     marker = installation.folder / "failpoint-fired"

@@ -8,7 +8,7 @@ import pytest
 
 from desproject.config import BASE_DIR
 
-pytestmark = [pytest.mark.any_database, pytest.mark.system]
+pytestmark = [pytest.mark.database("embedded", reason="the same on any database"), pytest.mark.system]
 
 
 def test_each_connection_has_one_gateway_at_a_time_and_none_is_left_behind() -> None:

@@ -20,7 +20,7 @@ from desproject.config import BASE_DIR
 from desproject.lib.crypto import new_master_key
 from tests.conftest import wait_for_redis
 
-pytestmark = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="counted in Redis: the same on every database")
+pytestmark = pytest.mark.database("embedded", reason="counted in Redis: the same on every database")
 # LIM-1's own 100 and 100 take a minute: `make rate-limits` asks for those.
 USERS, REQUESTS = (int(os.environ.get(name, usual)) for name, usual in (("LIMIT_USERS", 10), ("LIMIT_REQUESTS", 20)))
 # How often an order is tried at one process right after one at the other: a busy machine may let a second pass.

@@ -1,6 +1,5 @@
 """The master key is rotated while users trade, killed in the middle and resumed: no row is unreadable for a moment."""
 
-import os
 import random
 
 import pytest
@@ -9,7 +8,7 @@ from tests.drills.rotation import Drill
 from tests.system.installation import Installation
 
 
-@pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="a minute: make rotation-drill does it on SQLite")
+@pytest.mark.database("postgresql", reason="a minute: make rotation-drill does it on SQLite")
 def test_a_rotation_killed_three_times_leaves_every_row_readable_all_the_time(installation: Installation) -> None:
     result = Drill(installation, rows=300, kills=3, batch_size=5, seed=random.randrange(10**6)).run()
 

@@ -14,8 +14,8 @@ from tests.conftest import wait_for_redis
 from tests.system.installation import QUICK, Installation
 from tests.system.postgresql import Cluster
 
-on_services = pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="for PostgreSQL: DATABASE_URL isn't set")
-embedded = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="for the embedded default: DATABASE_URL is set")
+on_services = pytest.mark.database("postgresql", reason="services that are no children of ours")
+embedded = pytest.mark.database("embedded", reason="children of ours")
 
 
 def _start(installation: Installation) -> None:

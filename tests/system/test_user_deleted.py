@@ -1,6 +1,5 @@
 """A user is deleted in the middle of trading: nothing new is sent, open orders are cancelled, keys destroyed."""
 
-import os
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,7 +9,7 @@ import pytest
 from tests.system.installation import QUICK, Installation
 from tests.system.trading import Account, Person, Trading
 
-pytestmark = pytest.mark.skipif("DATABASE_URL" in os.environ, reason="a minute: once is enough")
+pytestmark = pytest.mark.database("embedded", reason="a minute: once is enough")
 StartTrading = Callable[..., Installation]
 _GRACE_SECONDS = 6.0
 _EMAIL = "charlie@example.org"

@@ -36,10 +36,10 @@ from tests.web.verdicts import API, Verdict
 FUZZ = int(os.environ.get("FUZZ_EXAMPLES") or 0)
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif("DATABASE_URL" in os.environ and not FUZZ, reason="done on SQLite; make fuzz does it anywhere"),
+    pytest.mark.timeout(3600)
+    if FUZZ
+    else pytest.mark.database("embedded", reason="once is enough; make fuzz does it anywhere"),
 ]
-if FUZZ:
-    pytestmark.append(pytest.mark.timeout(3600))
 
 # The boundaries of the schema are tried besides, the same ones each time.
 MADE_UP = settings(

@@ -78,7 +78,7 @@ async def test_a_leg_that_fails_is_hedged_on_the_side_that_was_filled(
     assert abs(lost - Decimal(fire["exposure_cost"])) < Decimal("0.0001")
 
 
-@pytest.mark.any_database
+@pytest.mark.database("embedded", reason="the same on any database")
 @pytest.mark.system
 @pytest.mark.parametrize("left", ["0.004", "0.00997"])
 async def test_a_leg_that_fills_in_part_is_evened_out_to_the_last_unit(
@@ -111,7 +111,7 @@ def _thinned(pair: PairDesk, left: str) -> Any:
     return place
 
 
-@pytest.mark.any_database
+@pytest.mark.database("embedded", reason="the same on any database")
 @pytest.mark.system
 async def test_a_leg_whose_answer_got_lost_is_asked_for_and_not_hedged(
     alice: User, monkeypatch: pytest.MonkeyPatch

@@ -22,9 +22,7 @@ from tests.trading.engine.arbitrage_desk import CHEAP, DEAR, FEES, MARKET, plant
 pytestmark = [
     pytest.mark.system,
     pytest.mark.usefixtures("redis_server"),
-    pytest.mark.skipif(
-        "DATABASE_URL" in os.environ, reason="on files of its own, whichever database DATABASE_URL names"
-    ),
+    pytest.mark.database("embedded", reason="on files of its own"),
 ]
 VENUES = ("upbit", "bithumb")
 

@@ -163,7 +163,7 @@ def test_a_signal_is_decided_once_and_a_bad_row_hurts_only_its_own_set(alice: Us
     assert stored(bob) == {"b"}
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite needs no plan beforehand")
+@pytest.mark.database("postgresql", reason="SQLite needs no plan beforehand")
 def test_what_a_group_runs_is_planned_once(alice: User) -> None:
     instance = instance_of(alice)
     lease_of(alice)

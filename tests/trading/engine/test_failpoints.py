@@ -131,7 +131,7 @@ async def of_simulator(simulator: RunningSimulator) -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif("DATABASE_URL" in os.environ, reason="on files of its own, whichever database DATABASE_URL names")
+@pytest.mark.database("embedded", reason="on files of its own")
 @pytest.mark.parametrize("point", sorted(failpoints.POINTS))
 async def test_nothing_is_lost_or_doubled_wherever_an_engine_dies(
     point: str, environment: dict[str, str], tmp_path: Path

@@ -81,7 +81,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     strategies.bar_strategies.cache_clear()
 
 
-@pytest.mark.any_database
+@pytest.mark.database("embedded", reason="the same on any database")
 @pytest.mark.system
 @pytest.mark.parametrize(
     ("behave", "said"),

@@ -12,7 +12,7 @@ from tests.trading.outside.files import write
 from trading.outside.messages import Acted
 from trading.outside.process import OutsideFailed, OutsideProcess
 
-pytestmark = [pytest.mark.any_database, pytest.mark.system]
+pytestmark = [pytest.mark.database("embedded", reason="the same on any database"), pytest.mark.system]
 BARS = window(walk(20))
 
 
