@@ -75,7 +75,7 @@ def ask(feed: str, symbols: Collection[str], clock: Clock = SYSTEM_CLOCK) -> Non
 
 async def asked(client: "redis.asyncio.Redis", feed: str, clock: Clock = SYSTEM_CLOCK) -> set[str]:
     """The symbols that consoles want. Raises RedisError."""
-    found = await client.zrange(_key(feed), clock.now().timestamp(), "inf", byscore=True)  # type: ignore[call-overload]
+    found = await client.zrange(_key(feed), clock.now().timestamp(), "inf", byscore=True)
     return {symbol.decode() for symbol in found}
 
 

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from accounts.models import User
 from accounts.tenancy import everyone, shard_of, tenant_scope
 from audit.models import AuditLog
-from connections import database, demand
+from connections import database, demand, pool
 from connections.custody import seal_credentials
 from connections.events import Quote, StreamTold, user_stream
 from connections.gateways import Credentials
@@ -211,7 +211,7 @@ async def test_a_database_that_is_away_for_a_moment_only_delays_an_account(
     hosts.start()
     await until(heard(told, first), "bob's account")
     failures = iter([OperationalError("server closed the connection")])
-    known = user_module.open_connection
+    known = pool.open_connection
 
     def open_connection(*args: Any) -> Any:
         if (error := next(failures, None)) is not None:
