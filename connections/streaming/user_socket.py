@@ -288,6 +288,9 @@ class UserSession:
         except UnexpectedShape as error:
             self._on_unreadable(error)
             return
+        except (ValueError, ArithmeticError) as error:  # a stamp beyond all years, say: no reason to end every socket
+            self._on_unreadable(UnexpectedShape(f"a value that can't be one ({type(error).__name__})"))
+            return
         if isinstance(found, Subscribed):
             self._on_subscribed(found)
         elif isinstance(found, Refused):

@@ -17,6 +17,7 @@ from connections.exchanges import venue
 from connections.exchanges.binance_spot import VENUE
 from connections.exchanges.network import Network
 from connections.gateways import Credentials
+from connections.simulator.binance_spot.user_events import Subscription
 from connections.simulator.control import KeySpec
 from connections.simulator.faults import SocketKind
 from connections.simulator.server import SimulatorServer
@@ -223,6 +224,21 @@ async def test_an_ended_subscription_is_taken_up_again(running: Running, simulat
     (subscription,) = simulator.spot.events._subscriptions[KEY.api_key]
     subscription.send({"e": "eventStreamTerminated", "E": 1})
     await until(lambda: running.ups(ALICE)[:2] == [True, False], "the account down")
+
+
+async def test_an_order_stamped_beyond_all_years_is_unreadable_and_ends_no_socket(
+    running: Running, simulator: SimulatorServer, network: Network, figures: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running.stream.want([ALICE, BOB])
+    await until(lambda: running.ups(ALICE) == running.ups(BOB) == [True], "both up")
+    known = Subscription.send
+    monkeypatch.setattr(Subscription, "send", lambda self, event: known(self, {**event, "E": 10**18, "T": 10**18}))
+    await place(network, KEY, "order-1", rests=True)
+    await until(lambda: figures["user_frames_unreadable"], "the frame")
+
+    await until(lambda: len(running.epochs(ALICE)) > 1, "a new epoch: the engine asks what it missed")
+    assert (figures["connects"], running.ups(BOB)) == (1, [True])
 
 
 async def test_a_refused_key_is_told_and_hurts_no_other(
