@@ -21,6 +21,10 @@ def check_sides(instance: StrategyInstance) -> None:
         raise _refused("connection_b", "must be another connection than the first")
     if second.mode == Mode.PAPER:
         raise _refused("connection_b", "must not be a paper account")
+    if instance.exits:
+        raise _refused("exits", "an arbitrage holds nothing that a stop could sell: must be empty")
+    if instance.sizing.get("type") in ("equity_share", "risk_per_trade"):
+        raise _refused("sizing.type", "an arbitrage takes one of: quote_amount, base_amount")
     if is_on_margin(instance.symbol):
         raise _refused("symbol", "an arbitrage trades on spot: must have no settlement asset")
 

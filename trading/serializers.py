@@ -271,6 +271,7 @@ class InstanceSerializer(serializers.ModelSerializer[StrategyInstance]):
     connection_b = serializers.UUIDField(source="connection_b_id", allow_null=True)
     params = serializers.DictField()
     sizing = serializers.DictField()
+    exits = serializers.DictField()
     mode = serializers.ChoiceField(choices=InstanceMode.choices)
     status = serializers.ChoiceField(choices=InstanceStatus.choices)
     held_quantity = AmountField()
@@ -280,9 +281,9 @@ class InstanceSerializer(serializers.ModelSerializer[StrategyInstance]):
     class Meta:
         model = StrategyInstance
         fields = (
-            "id", "name", "strategy", "connection", "connection_b", "symbol", "timeframe", "params", "sizing", "mode",
-            "status",
-            "status_reason", "held_quantity", "performance", "dry_run", "started_at", "created_at", "updated_at",
+            "id", "name", "strategy", "connection", "connection_b", "symbol", "timeframe", "params", "sizing", "exits",
+            "mode", "status", "status_reason", "held_quantity", "performance", "dry_run", "started_at",
+            "created_at", "updated_at",
         )
 
     @extend_schema_field(PerformanceSerializer)
@@ -357,6 +358,7 @@ class InstanceChangesSerializer(StrictSerializer):
     timeframe = serializers.CharField(max_length=4)
     params = serializers.DictField(default=dict)
     sizing = serializers.DictField()
+    exits = serializers.DictField(default=dict, help_text="Attached stops and times: see the strategies' `exits`.")
     mode = serializers.ChoiceField(choices=InstanceMode.choices, default=InstanceMode.LIVE)
 
 
@@ -365,11 +367,12 @@ class NewInstanceSerializer(InstanceChangesSerializer):
 
 
 class StrategySerializer(serializers.Serializer[Any]):
-    """A strategy that instances can be made of; ``params`` and ``sizing`` are JSON Schemas."""
+    """A strategy that instances can be made of; ``params``, ``sizing`` and ``exits`` are JSON Schemas."""
 
     slug = serializers.CharField()
     title = serializers.CharField()
     summary = serializers.CharField()
     params = serializers.DictField()
     sizing = serializers.DictField()
+    exits = serializers.DictField()
     timeframes = serializers.ListField(child=serializers.CharField())

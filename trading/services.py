@@ -25,6 +25,7 @@ from desproject.lib.errors import Conflict, InvalidInput, NotFound
 from desproject.lib.money import ZERO, plain
 from trading import arbitrage_checks, dry_run, order_checks, order_queue, selectors
 from trading.bars import TIMEFRAMES
+from trading.exits import parse_exits
 from trading.models import (
     ArbitrageFire,
     Command,
@@ -249,6 +250,7 @@ def create_instance(
     timeframe: str,
     params: dict[str, Any],
     sizing: dict[str, Any],
+    exits: dict[str, Any] | None = None,
     mode: str = InstanceMode.LIVE,
     connection_b: Connection | None = None,
 ) -> StrategyInstance:
@@ -263,6 +265,7 @@ def create_instance(
         timeframe=timeframe,
         params=params,
         sizing=sizing,
+        exits=exits or {},
         mode=mode,
     )
     _check_instance(instance)
@@ -369,6 +372,8 @@ def _check_instance(instance: StrategyInstance) -> None:
         raise InvalidInput("no such timeframe", fields={"timeframe": [f"must be one of {', '.join(TIMEFRAMES)}"]})
     if instance.mode == InstanceMode.LIVE and instance.connection.is_paper:
         raise InvalidInput("a paper account is never live", fields={"mode": ["must be paper on a paper account"]})
+    _nested("exits", parse_exits, instance.exits)
+    instance.exits = {name: value for name, value in instance.exits.items() if value is not None}
     arbitrage_checks.check_sides(instance)
     _nested("params", parse_params, instance.strategy, instance.params)
     _nested("sizing", parse_sizing, instance.sizing)

@@ -4,10 +4,20 @@ The exchange's filters are in ``SymbolRules``: amounts are rounded down, limit p
 and what is then below a minimum or above a maximum is refused before anything is sent.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from connections.gateways import OrderType, Side, SymbolRules
 from desproject.lib.errors import InvalidInput
@@ -47,6 +57,15 @@ Amount = Annotated[
 ]
 
 
+def _is_share(value: Decimal) -> Decimal:
+    if value >= 1:
+        raise ValueError("must be less than 1")
+    return value
+
+
+Share = Annotated[Amount, AfterValidator(_is_share)]
+
+
 class _Sizing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,8 +84,26 @@ class BaseAmount(_Sizing):
     amount: Amount = Field(description="What an entry buys, in the base asset.")
 
 
-Sizing = QuoteAmount | BaseAmount
+class EquityShare(_Sizing):
+    """Each entry spends a share of what the account is worth in the quote asset."""
+
+    type: Literal["equity_share"]
+    share: Share = Field(description="Of the account's worth, for example 0.1.")
+
+
+class RiskPerTrade(_Sizing):
+    """Each entry is as large as loses a share of the account's worth when the price falls by the stop distance."""
+
+    type: Literal["risk_per_trade"]
+    risk: Share = Field(description="Of the account's worth, what one stop may lose, for example 0.01.")
+    stop_distance: Share = Field(description="From the entry to its stop, as a part of the price, for example 0.02.")
+
+
+Sizing = QuoteAmount | BaseAmount | EquityShare | RiskPerTrade
 _SIZING: TypeAdapter[Sizing] = TypeAdapter(Annotated[Sizing, Field(discriminator="type")])
+
+
+_TYPES = ("quote_amount", "base_amount", "equity_share", "risk_per_trade")
 
 
 def sizing_schema() -> dict[str, Any]:
@@ -86,21 +123,31 @@ def _by_name(error: ValidationError) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_input=False):
         if not problem["loc"]:  # no object, or no known type; else the location is (type, name)
-            return {"type": ["must be given as one of: quote_amount, base_amount"]}
+            return {"type": [f"must be given as one of: {', '.join(_TYPES)}"]}
         fields.setdefault(str(problem["loc"][-1]), []).append(problem["msg"].removeprefix("Value error, "))
     return fields
 
 
-def quantity_for(sizing: Sizing, price: Decimal, rules: SymbolRules) -> Decimal:
-    """What an entry at ``price`` orders, as a market order, in the base asset.
+def quantity_for(
+    sizing: Sizing, price: Decimal, rules: SymbolRules, worth: Callable[[], Decimal] = lambda: ZERO
+) -> Decimal:
+    """What an entry at ``price`` orders, as a market order, in the base asset. ``worth`` is the account's, in quote.
 
     Raises OrderTooSmall or OrderTooLarge with a reason for people.
     """
     if price <= 0:
         raise InvalidInput("there is no price to size the order by")
     with exact():
-        wanted = sizing.amount if isinstance(sizing, BaseAmount) else sizing.amount / price
+        wanted = sizing.amount if isinstance(sizing, BaseAmount) else _to_spend(sizing, worth) / price
     return _fitting(rules, OrderType.MARKET, wanted, price)
+
+
+def _to_spend(sizing: QuoteAmount | EquityShare | RiskPerTrade, worth: Callable[[], Decimal]) -> Decimal:
+    if isinstance(sizing, QuoteAmount):
+        return sizing.amount
+    if isinstance(sizing, EquityShare):
+        return worth() * sizing.share
+    return worth() * sizing.risk / sizing.stop_distance
 
 
 def round_order(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,10 +73,13 @@ def test_unknown_and_missing_names_are_refused() -> None:
     assert set(caught.value.fields) == {"amount", "amout"}
 
 
-def test_the_schema_offers_both_kinds_with_amounts_as_text() -> None:
+def test_the_schema_offers_all_kinds_with_amounts_as_text() -> None:
     schema = sizing_schema()
-    assert set(schema["discriminator"]["mapping"]) == {"quote_amount", "base_amount"}
-    assert all(kind["properties"]["amount"]["type"] == "string" for kind in schema["$defs"].values())
+    assert set(schema["discriminator"]["mapping"]) == {
+        "quote_amount", "base_amount", "equity_share", "risk_per_trade",
+    }  # fmt: skip
+    amounts = [each for kind in schema["$defs"].values() for name, each in kind["properties"].items() if name != "type"]
+    assert [each["type"] for each in amounts] == ["string"] * 5
 
 
 def test_a_quote_amount_buys_what_it_pays_for_rounded_down() -> None:
@@ -104,6 +108,34 @@ def test_an_entry_above_the_most_of_a_market_order_is_refused() -> None:
 def test_without_a_price_nothing_is_sized() -> None:
     with pytest.raises(InvalidInput):
         quantity_for(spend("100"), ZERO, RULES)
+
+
+def test_a_share_of_what_the_account_is_worth() -> None:
+    sizing = parse_sizing({"type": "equity_share", "share": "0.1"})
+    assert quantity_for(sizing, D("50000"), RULES, lambda: D("10000")) == D("0.02")
+
+
+def test_a_stop_at_its_distance_loses_the_risk() -> None:
+    sizing = parse_sizing({"type": "risk_per_trade", "risk": "0.01", "stop_distance": "0.02"})
+    quantity = quantity_for(sizing, D("50000"), RULES, lambda: D("10000"))
+    assert quantity == D("0.1")
+    assert quantity * D("50000") * D("0.02") == D("10000") * D("0.01")
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ({"type": "equity_share", "share": "1"}, "share"),
+        ({"type": "equity_share", "share": "0"}, "share"),
+        ({"type": "equity_share"}, "share"),
+        ({"type": "risk_per_trade", "risk": "0.01"}, "stop_distance"),
+        ({"type": "risk_per_trade", "risk": 0.01, "stop_distance": "0.02"}, "risk"),
+    ],
+)
+def test_bad_shares_are_named(raw: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_sizing(raw)
+    assert list(caught.value.fields) == [field]
 
 
 def rounded(quantity: str, price: str | None, side: Side = Side.BUY, type: OrderType = OrderType.LIMIT):  # type: ignore[no-untyped-def]

@@ -84,7 +84,8 @@ def _field(name: str, schema: Schema, value: Any) -> Field:
 
 def _text(name: str, label: str, schema: Schema, value: Any, nullable: bool) -> Field:
     if schema.get("pattern") == AMOUNT_PATTERN:
-        return amount(name, label, value=_shown(value), help=_help(schema), required=not nullable)
+        read = _clearable(nullable, str)
+        return amount(name, label, value=_shown(value), help=_help(schema), required=not nullable, read=read)
     longest = {"maxlength": str(schema["maxLength"])} if "maxLength" in schema else {}
     return Field(
         name, label, value=_shown(value), help=_help(schema), attributes=longest, read=_clearable(nullable, str),

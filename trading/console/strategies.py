@@ -13,7 +13,8 @@ from trading.bars import TIMEFRAMES
 from trading.console.answers import done, tenant_page
 from trading.console.forms import Choice, Field, Form, Section, ask, picked
 from trading.console.schema_fields import fields_of, variants
-from trading.models import StrategyInstance
+from trading.exits import exits_schema
+from trading.models import InstanceMode, StrategyInstance
 from trading.serializers import InstanceChangesSerializer, NewInstanceSerializer
 from trading.sizing import sizing_schema
 from trading.strategies import bar_strategies, params_schema, strategies, strategy, takes_pair
@@ -46,6 +47,11 @@ def _binding(row: StrategyInstance | None, query: Mapping[str, str]) -> list[Fie
             "symbol", "Symbol", value=row.symbol if row else query.get("symbol") or "BTC/USDT", attributes=_SYMBOL,
         ),
         Field("timeframe", "Timeframe", "select", row.timeframe if row else "1m", choices=frames),
+        Field(
+            "mode", "Mode", "select", row.mode if row else InstanceMode.LIVE,
+            choices=[Choice(mode.value, mode.label) for mode in InstanceMode],
+            help="On paper it trades at the exchange's prices with money that isn't there.",
+        ),
     ]  # fmt: skip
 
 
@@ -76,6 +82,11 @@ def _sizing(form_id: str, url: str, chosen: str, values: Mapping[str, Any] | Non
     return Section([kind, *fields_of(known[chosen], "sizing", values)], "Size", section)
 
 
+def _exits(form_id: str, values: Mapping[str, Any] | None = None) -> Section:
+    summary = "What is left empty doesn't hold."
+    return Section(fields_of(exits_schema(), "exits", values), "Stops and times", f"{form_id}-exits", summary)
+
+
 def _sizing_type(query: Mapping[str, str], default: str) -> str:
     known = variants(sizing_schema())
     return picked(query, "sizing.type", known, default if default in known else next(iter(known)))
@@ -91,7 +102,7 @@ def _new_form(query: Mapping[str, str]) -> Form:
     name, *rest = _binding(None, query)
     return Form(form_id, _NEW, "New strategy", "Create", [
         Section([name, choice, *rest]), _params(slug, form_id),
-        _sizing(form_id, _NEW, _sizing_type(query, "quote_amount")),
+        _sizing(form_id, _NEW, _sizing_type(query, "quote_amount")), _exits(form_id),
     ])  # fmt: skip
 
 
@@ -120,7 +131,7 @@ def edit_strategy(request: HttpRequest, user: User, instance_id: UUID) -> HttpRe
     sizing_type = _sizing_type(query, row.sizing.get("type", ""))
     form = Form(form_id, url, f"Change {row.name}", "Save", [
         Section(_binding(row, {})), _params(row.strategy, form_id, row),
-        _sizing(form_id, url, sizing_type, row.sizing),
+        _sizing(form_id, url, sizing_type, row.sizing), _exits(form_id, row.exits),
     ])  # fmt: skip
 
     def change(values: dict[str, Any]) -> HttpResponse:

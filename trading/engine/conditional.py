@@ -29,12 +29,17 @@ log = structlog.get_logger(__name__)
 
 
 def watch(desk: Desk, tenant: Tenant) -> None:
-    """Listens to the prices that the tenant's waiting orders need."""
+    """Listens to the prices that the tenant's waiting orders and attached stops need."""
     wanted: dict[Instrument, list[Bounds]] = defaultdict(list)
     for live in tenant.state.waiting.values():
         account = tenant.state.accounts.get(live.order.connection_id)
         if account is not None:
             wanted[account.connection.feed, live.order.symbol].append(trigger_prices.bounds(live.order))
+    for key, attached in tenant.state.attached.items():
+        instance = tenant.state.instances.get(key)
+        account = tenant.state.accounts.get(instance.connection_id) if instance is not None else None
+        if instance is not None and account is not None:
+            wanted[account.connection.feed, instance.symbol].append(attached.bounds())
     desk.triggers.watch(tenant, wanted)
 
 

@@ -14,7 +14,7 @@ from connections.gateways import NothingHappened, Side
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO, settle
 from trading import order_life
-from trading.engine import checks, denying, placing, planning, plans, replacing
+from trading.engine import checks, cool_down, denying, placing, planning, plans, replacing
 from trading.engine.desk import Desk
 from trading.engine.plans import NotReady, Plan
 from trading.engine.state import Account
@@ -39,12 +39,16 @@ class Candidate:
     price: Decimal
     seen: dict[str, float]
     observed_ns: int
+    # Of a stop attached to the instance: it sells what a paused or failed instance holds, too.
+    protects: bool = False
 
 
 async def on_signal(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
     """A strategy acted. What can't lead anywhere (already in, nothing to exit) leaves no row."""
     instance = tenant.state.instances.get(candidate.instance_id)
-    if instance is None or instance.status != InstanceStatus.RUNNING:
+    if instance is None or instance.status == InstanceStatus.STOPPED:
+        return
+    if instance.status != InstanceStatus.RUNNING and not candidate.protects:
         return
     account = tenant.state.accounts.get(instance.connection_id)
     if account is None:
@@ -60,6 +64,8 @@ async def on_signal(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
         if not account.is_known:
             raise NotReady("the account's state couldn't be read from the exchange in time")
         plan = await planning.plan_for_signal(desk, tenant, account, instance, signal)
+        if plan is not None and not plan.is_exit:
+            await cool_down.require_over(instance, desk.clock)
         if plan is not None:
             checks.keep_plan_fresh(desk, tenant, plan)
             checks.keep_pace(desk, tenant.state, plan)

@@ -29,6 +29,7 @@ from desproject.lib.metrics.registry import METRICS
 from risk.rules import rules
 from trading.engine import (
     arbitrage_settling,
+    attached,
     conditional,
     expiry,
     health_checks,
@@ -46,6 +47,7 @@ from trading.engine.send_slots import SendSlots
 from trading.engine.tenant import Tenant
 from trading.engine.triggers import Instrument, Triggers
 from trading.engine_count import SHARD
+from trading.models import Order
 from trading.paper.exchange import PaperExchange
 from trading.strategies import strategies
 
@@ -106,7 +108,7 @@ class Engine:
             clock, committer, GatewayPool(paper=paper.gateway), keeper, rules(),
             SendSlots(settings.CONFIG.engine_sends), Triggers(self._on_price), paper, quotes, books,
         )  # fmt: skip
-        self.desk.on_booked = partial(arbitrage_settling.on_booked, self.desk)
+        self.desk.on_booked = self._on_booked
         self.market = Market(self.desk, self._redis, self.tenants)
 
     async def run(self) -> None:
@@ -339,9 +341,18 @@ class Engine:
         health_checks.start_due(self.desk, tenant)
         liquidation.watch(self.desk, tenant)
         self._paper_runs.count(self.desk, tenant)
+        if tenant.state.attached or any(row.exits for row in tenant.state.instances.values()):
+            tenant.post(partial(attached.look, self.desk, tenant), key="attached")
 
     async def _on_price(self, tenant: Tenant, instrument: Instrument, price: Decimal) -> None:
+        await attached.on_price(self.desk, tenant, instrument, price)
         await conditional.on_price(self.desk, tenant, instrument, price)
+
+    def _on_booked(self, tenant: Tenant, order: Order) -> None:
+        arbitrage_settling.on_booked(self.desk, tenant, order)
+        instance = tenant.state.instances.get(order.instance_id) if order.instance_id is not None else None
+        if instance is not None and instance.exits:
+            tenant.post(partial(attached.on_booked, self.desk, tenant, order))
 
     def _on_paper(self, user_id: UUID, connection_id: UUID, report: OrderReport) -> None:
         tenant = self.tenants.get(user_id)

@@ -19,15 +19,14 @@ from accounts.tenancy import tenant_scope
 from connections.database import run as run_in_db
 from connections.gateways import Side
 from desproject.lib.clock import to_millis
-from desproject.lib.money import ZERO, exact, settle
 from trading.engine.desk import Desk
 from trading.engine.state import Account, TenantState
 from trading.engine.tenant import Tenant
+from trading.engine.worth import average_price, worth
 from trading.equity import point_shape
 from trading.models import EquityPoint
-from trading.positions import is_on_margin
 from trading.push import News
-from trading.quotes import quote_assets, quote_of
+from trading.quotes import quote_assets
 
 log = structlog.get_logger(__name__)
 
@@ -89,19 +88,7 @@ class EquityLine:
         return sorted(found.get(key, ()))
 
     def _worth(self, account: Account, quote: str) -> Decimal:
-        with exact():
-            worths = (
-                row.total if asset == quote else row.total * self._mark(account, f"{asset}/{quote}")
-                for asset, row in account.balances.items()
-                if row.total
-            )
-            return settle(sum(worths, ZERO) + sum(self._on_paper(account, quote), ZERO))
-
-    def _on_paper(self, account: Account, quote: str) -> Iterator[Decimal]:
-        """What positions on margin have won or lost since they were opened."""
-        for symbol, position in account.positions.items():
-            if is_on_margin(symbol) and quote_of(symbol) == quote and position.quantity:
-                yield position.quantity * (self._mark(account, symbol) - position.average_price)
+        return worth(account, quote, partial(self._mark, account))
 
     def _mark(self, account: Account, symbol: str) -> Decimal:
         key = (account.connection.feed, symbol)
@@ -109,8 +96,7 @@ class EquityLine:
             self._marks[key] = bid
         if (mark := self._marks.get(key)) is not None:
             return mark
-        position = account.positions.get(symbol)
-        return position.average_price if position is not None and position.quantity else ZERO
+        return average_price(account, symbol)
 
 
 def _store(rows: list[EquityPoint]) -> None:

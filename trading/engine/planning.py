@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from connections.gateways import Side, SymbolRules
 from desproject.lib.errors import InvalidInput
@@ -12,6 +13,7 @@ from trading.engine.desk import Desk
 from trading.engine.plans import NotReady, Plan
 from trading.engine.state import Account, TenantState, changed
 from trading.engine.tenant import Tenant
+from trading.engine.worth import worth_now
 from trading.models import Order, Signal, StrategyInstance
 from trading.order_states import OrderStatus
 from trading.order_types import OrderKind, type_sent
@@ -30,7 +32,8 @@ async def plan_for_signal(
     held = sellable(rules, instance.held_quantity, price)
     if enters == bool(held):
         return None
-    quantity = quantity_for(parse_sizing(instance.sizing), price, rules) if enters else held
+    worth = partial(worth_now, desk, account, rules.quote)
+    quantity = quantity_for(parse_sizing(instance.sizing), price, rules, worth) if enters else held
     order = plans.market_order(tenant, account, instance.symbol, side, quantity, instance=instance, signal=signal)
     return await plans.with_leverage(
         desk, tenant, Plan(account, order, rules, price, is_exit=not enters, signal=signal)

@@ -21,6 +21,7 @@ from risk.models import KillLevel, KillSwitch, PolicyLevel, RiskMetrics, RiskPol
 from risk.policy import Limits, effective
 from trading.engine.pace import Pace
 from trading.engine.pairs import Pairs, read_pairs
+from trading.exits import Attached
 from trading.models import (
     Balance,
     InstanceMode,
@@ -172,6 +173,9 @@ class TenantState:
     pairs: Pairs = field(default_factory=Pairs)
     # What is decided a moment later: signals by (instance, event key), orders by (id, what they wait for).
     deferred: set[tuple[UUID, str]] = field(default_factory=set)
+    # The stops of what instances hold, and when (monotonic) the next exit for one may be tried (attached.py).
+    attached: dict[UUID, Attached] = field(default_factory=dict)
+    exit_after: dict[UUID, float] = field(default_factory=dict)
     # Deactivated or deleted users trade no more, as if under a kill switch.
     is_barred: bool = False
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from trading.arbitrage.edge import Terms
-from trading.sizing import QuoteAmount, Sizing
+from trading.sizing import BaseAmount, QuoteAmount, Sizing
 from trading.strategies.contract import Params
 
 
@@ -65,11 +65,10 @@ class Strategy:
     @staticmethod
     def terms(params: ArbitrageParams, sizing: Sizing, rate: Decimal) -> Terms:
         """What a fire has to keep to while ``rate`` is asked for."""
-        in_quote = isinstance(sizing, QuoteAmount)
         return Terms(
             rate=rate,
-            max_base=None if in_quote else sizing.amount,
-            max_quote=sizing.amount if in_quote else None,
+            max_base=sizing.amount if isinstance(sizing, BaseAmount) else None,
+            max_quote=sizing.amount if isinstance(sizing, QuoteAmount) else None,
             depth_share=exactly(params.depth_share),
             deep_multiple=exactly(params.deep_multiple),
             max_age_ms=float(params.max_book_age_ms),

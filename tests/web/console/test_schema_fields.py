@@ -110,6 +110,6 @@ def test_an_object_inside_is_given_as_json() -> None:
 
 def test_a_union_has_its_variants_without_the_name_that_tells_them_apart() -> None:
     known = variants(sizing_schema())
-    assert set(known) == {"quote_amount", "base_amount"}
+    assert set(known) == {"quote_amount", "base_amount", "equity_share", "risk_per_trade"}
     (amount,) = fields_of(known["quote_amount"], "sizing")
     assert (amount.name, amount.attributes["inputmode"]) == ("sizing.amount", "decimal")
