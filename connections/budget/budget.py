@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ _A_TURN_MOST = 48
 _A_TENANT_MOST = 8
 # How long a request waits for its turn, unless its own deadline comes first; then nothing has happened.
 PATIENCE = {Urgency.EXIT: 2.0, Urgency.ENTRY: 2.5, Urgency.READ: 4.0, Urgency.BACKGROUND: 8.0}
+# A read that has waited so long is as urgent as an entry.
+_READ_WAITS = 1.0
 _WAIT = METRICS.recorder("exchange_budget.wait")
 _EXIT_WAIT = METRICS.recorder("exchange_budget.exit_wait")
 
@@ -28,6 +31,7 @@ _EXIT_WAIT = METRICS.recorder("exchange_budget.exit_wait")
 @dataclass(slots=True, eq=False)
 class _Turn:
     wanted: Wanted
+    since: float
     # When it was granted, by the monotonic clock.
     granted: "asyncio.Future[float]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -57,8 +61,9 @@ class Budget:
     def _gauges(self) -> dict[str, float]:
         return {"waiting": len(self._waiting)}
 
-    async def take(self, cost: int, urgency: Urgency, tenant: str, patience: float | None = None) -> None:
-        """Returns when a request of this cost may go.
+    async def take(self, cost: int, urgency: Urgency, tenant: str, patience: float | None = None) -> float:
+        """Returns when a request of this cost may go, and until when, by the monotonic clock: what is written later
+        would meet what others were granted since.
 
         Raises Throttled or Banned while the exchange is shut, OutOfBudget after ``patience`` seconds (else PATIENCE):
         nothing was sent.
@@ -70,16 +75,13 @@ class Budget:
             self._ahead -= cost
             self._count(cost)
             self._keep_serving()
-            return
-        end = now + (PATIENCE[urgency] if patience is None else patience)
-        granted_at = await self._wait(_Turn(Wanted(urgency, tenant, cost)), end - now)
-        while self._clock.monotonic() - granted_at > self.bucket.fresh:
-            # This process stood still: what it sends now would meet what others were granted since.
-            self._figures["stale"] += 1
-            granted_at = await self._wait(_Turn(Wanted(urgency, tenant, cost)), end - self._clock.monotonic())
+            return now + self.bucket.fresh
+        turn = _Turn(Wanted(urgency, tenant, cost), now)
+        granted_at = await self._wait(turn, PATIENCE[urgency] if patience is None else patience)
         self._count(cost)
         waited = self._clock.monotonic() - now
         (_EXIT_WAIT if urgency is Urgency.EXIT else _WAIT).record(waited)
+        return granted_at + self.bucket.fresh
 
     async def _wait(self, turn: _Turn, patience: float) -> float:
         self._waiting[turn] = None
@@ -112,6 +114,10 @@ class Budget:
             self._told.exits_only = max(self._told.exits_only, window_seconds)
             self._ahead = 0
 
+    def missed(self) -> None:
+        """What was granted was not sent in time."""
+        self._figures["stale"] += 1
+
     async def aclose(self) -> None:
         """Ends what waits: nothing of it was sent."""
         if self._serving is not None:
@@ -137,8 +143,8 @@ class Budget:
             turns = self._next_turns()
             told, self._told = self._told, Told()
             told.given_back, self._ahead = self._ahead, 0
-            answer = await self._ledger.ask([turn.wanted for turn in turns], told)
-            self._take_over(turns, answer)
+            answer = await self._ledger.ask(list(turns.values()), told)
+            self._take_over(list(turns), answer)
             self._is_pausing = not any(answer.requests) and bool(self._waiting)
             if self._is_pausing or not self._waiting:
                 await self._rest(_PAUSE_SECONDS if self._is_pausing else min(REFRESH_SECONDS, lingers))
@@ -151,18 +157,27 @@ class Budget:
             async with asyncio.timeout(seconds):
                 await self._kick.wait()
 
-    def _next_turns(self) -> list[_Turn]:
-        """Exits first; of each tenant the first few, so that the ledger can choose between tenants."""
+    def _asked_as(self, turn: _Turn) -> Wanted:
+        """A read that has waited long is as urgent as others' entries: nobody's flood of orders shuts it out."""
+        wanted = turn.wanted
+        is_old = self._clock.monotonic() - turn.since > _READ_WAITS
+        return wanted._replace(urgency=Urgency.ENTRY) if is_old and wanted.urgency is Urgency.READ else wanted
+
+    def _next_turns(self) -> dict[_Turn, Wanted]:
+        """And as what each is asked for. Exits first; of each tenant the first few, so that the ledger can choose
+        between tenants."""
         for turn in [each for each in self._waiting if each.granted.done()]:
             del self._waiting[turn]  # whoever waited for it gave up, or was told that the exchange is shut
-        found: list[_Turn] = []
+        found: dict[_Turn, Wanted] = {}
         tenants: dict[tuple[Urgency, str], int] = defaultdict(int)
-        for turn in sorted(self._waiting, key=lambda turn: turn.wanted.urgency):  # else as they came: sorting is stable
-            urgency, tenant, _ = turn.wanted
+        wanted = {turn: self._asked_as(turn) for turn in self._waiting}
+        # A tenant's own entries go before its old reads. Else as they came: sorting is stable.
+        for turn in sorted(wanted, key=lambda turn: (wanted[turn].urgency, turn.wanted.urgency)):
+            urgency, tenant, _ = wanted[turn]
             tenants[urgency, tenant] += 1
             if urgency is Urgency.EXIT or tenants[urgency, tenant] <= _A_TENANT_MOST:
-                found.append(turn)
-        return found[:_A_TURN_MOST]
+                found[turn] = wanted[turn]
+        return dict(itertools.islice(found.items(), _A_TURN_MOST))
 
     def _take_over(self, turns: list[_Turn], answer: Granted) -> None:
         if answer.shut_seconds > 0:

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 _PREFIX = "des:budget:"
 # Who was refused and hasn't asked again for so long waits no more.
 WAITING_SECONDS = 0.5
+# But so long what the others have had meanwhile is remembered: its process may be slow.
+_REMEMBERED_SECONDS = 3.0
 # Redis answers in under a millisecond; so long nothing waits for one that doesn't, nor asks it again.
 _PATIENCE_SECONDS = 0.25
 _RETRY_SECONDS = 2.0
@@ -151,6 +153,7 @@ class SharedLedger:
     async def _ask(self, wanted: Sequence[Wanted], told: Told) -> Granted:
         room = "" if told.room is None else told.room
         args: list[str | int | float] = [*self._fixed, told.given_back, room, told.exits_only, *self._floors]
+        args.append(_REMEMBERED_SECONDS)
         for want in wanted:
             args += [int(want.urgency), want.tenant, want.cost]
         answer = await _in_time(self._script(keys=self._keys, args=args))

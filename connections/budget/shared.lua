@@ -1,8 +1,8 @@
 -- One process asks for what its requests cost. All processes of an address see one bucket.
 -- KEYS: the bucket, the tenants' tags, whether the exchange is shut, and who waits, by urgency 1 to 3
 -- ARGV: rate, burst, share of the background, seconds for which who asked counts as waiting, ahead, given back,
---       room (what the exchange says is left; empty: not told), seconds for which only exits may go, floors 0 to 3;
---       then of each request: urgency, tenant, cost
+--       room (what the exchange says is left; empty: not told), seconds for which only exits may go, floors 0 to 3,
+--       seconds for which who asked isn't forgotten; then of each request: urgency, tenant, cost
 -- Answers {milliseconds shut, banned, given ahead, granted or not of each request}
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -10,7 +10,8 @@ local rate, burst, share = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3
 local patience, ahead, given_back = ARGV[4] * 1000000, tonumber(ARGV[5]), tonumber(ARGV[6])
 local room, exits_only = tonumber(ARGV[7]), tonumber(ARGV[8])
 local floors = {[0] = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])}
-local FIRST = 13
+local memory = ARGV[13] * 1000000
+local FIRST = 14
 local count = (#ARGV - FIRST + 1) / 3
 
 local shut = redis.call('PTTL', KEYS[3])
@@ -29,8 +30,23 @@ local function tag_of(tenant)
   return math.max(tonumber(redis.call('ZSCORE', KEYS[2], tenant) or 0), virtual)
 end
 
--- Who has had least comes first, wherever they wait. A tag is what a tenant has had, at least what the one had who was
--- served with the least of all: who was away has nothing saved up. Who is a small quantum ahead of others lets them by.
+-- Who has had least comes first, wherever they wait. A tag is what a tenant has had, at least what the one has had who
+-- wants anything, of whatever urgency, and has had least of all: who was away has nothing saved up, and who waits for
+-- one thing keeps what the others owe while they are served with another, or while its process stands still for a
+-- moment. Who is a small quantum ahead lets them by.
+local least_wanting = math.huge
+for urgency = 1, 3 do
+  redis.call('ZREMRANGEBYSCORE', KEYS[3 + urgency], '-inf', now - memory)
+  for _, tenant in ipairs(redis.call('ZRANGE', KEYS[3 + urgency], 0, -1)) do
+    least_wanting = math.min(least_wanting, tag_of(tenant))
+  end
+end
+for i = 1, count do
+  local at = FIRST + 3 * (i - 1)
+  if tonumber(ARGV[at]) > 0 then least_wanting = math.min(least_wanting, tag_of(ARGV[at + 1])) end
+end
+if least_wanting < math.huge then virtual = math.max(virtual, least_wanting) end
+
 local refused = false
 local function serve(urgency, waiting)
   local mine, tags, pending = {}, {}, {}
@@ -45,8 +61,7 @@ local function serve(urgency, waiting)
   if next(mine) == nil then return end
   local others = math.huge
   if waiting then
-    redis.call('ZREMRANGEBYSCORE', waiting, '-inf', now - patience)
-    for _, tenant in ipairs(redis.call('ZRANGE', waiting, 0, -1)) do
+    for _, tenant in ipairs(redis.call('ZRANGEBYSCORE', waiting, now - patience, '+inf')) do
       if not mine[tenant] then others = math.min(others, tag_of(tenant)) end
     end
   end
@@ -65,7 +80,6 @@ local function serve(urgency, waiting)
     if shut > 0 or not fits then break end
     tokens = tokens - cost
     if urgency == 3 then background = background - cost end
-    if urgency > 0 then virtual = math.max(virtual, math.min(tags[least], others)) end
     tags[least] = tags[least] + cost
     redis.call('ZADD', KEYS[2], string.format('%.3f', tags[least]), least)
     answer[3 + i] = 1

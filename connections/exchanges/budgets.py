@@ -1,6 +1,7 @@
 """The budgets of one venue: what each request costs of which limit, of the address or of the account that sends it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from django.conf import settings
@@ -21,6 +22,9 @@ log = structlog.get_logger(__name__)
 _TO_SEND = 0.05
 
 
+InTurn = Callable[[], Awaitable[None]]
+
+
 class VenueBudgets:
     """Limits of an address are everybody's: they are counted in Redis. Those of an account are counted by the process
     that trades with it, which is one at a time (ADR 1); what others send for it, the exchange's answers tell."""
@@ -37,15 +41,29 @@ class VenueBudgets:
         own = {name: self._own(name) for name, row in self._api.budgets.items() if row.of == "account"}
         return Sender(credentials.tenant or "a new key", own)
 
-    async def spend(self, call: Call) -> None:
-        """Waits until the call may go. Raises DeadlinePassed, OutOfBudget, Throttled, Banned: nothing was sent."""
+    async def spend(self, call: Call) -> "InTurn":
+        """Waits until the call may go. What it returns is awaited once more right before the call is written: it waits
+        again for what was granted too long ago. Raises, both: DeadlinePassed, OutOfBudget, Throttled, Banned; nothing
+        was sent.
+        """
         urgency, tenant = urgency_of(URGENCIES[call.purpose]), call.sender.tenant
         costs = self._costs[call.key]
         if all(name in call.sender.budgets for name, _ in costs):
             await self._require_open()
         # The account's own limits first: who waits for them holds nothing that others could use.
-        for name, cost in sorted(costs, key=lambda each: each[0] not in call.sender.budgets):
-            await self._named(call, name).take(cost, urgency, tenant, self._patience(call))
+        limits = [(self._named(call, name), cost) for name, cost in costs]
+        limits.sort(key=lambda each: each[0] not in call.sender.budgets.values())
+        until: dict[Budget, float] = {}
+
+        async def in_turn() -> None:
+            while stale := [each for each in limits if until.get(each[0], 0.0) <= self._network.clock.monotonic()]:
+                budget, cost = stale[0]
+                if budget in until:
+                    budget.missed()
+                until[budget] = await budget.take(cost, urgency, tenant, self._patience(call))
+
+        await in_turn()
+        return in_turn
 
     async def _require_open(self) -> None:
         """An account has limits of its own, but who is banned is its address."""

@@ -4,7 +4,7 @@ What happened to a request is told apart by whether its first byte was handed to
 happened (Unreachable, DeadlinePassed); after, only an answer makes it known (OutcomeUnknown).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import aiohttp
 from yarl import URL
 
-from connections.gateways import DeadlinePassed, OutcomeUnknown, SendDeadline, Unreachable
+from connections.gateways import DeadlinePassed, GatewayError, OutcomeUnknown, SendDeadline, Unreachable
 from desproject.lib.clock import SYSTEM_CLOCK, Clock
 
 T = TypeVar("T")
@@ -23,7 +23,6 @@ _KEEPALIVE_SECONDS = 30
 # No answer is longer than that: Binance's table of symbols, the longest, has less than half.
 MOST_BYTES = 64 * 2**20
 _SOCKETS = 200
-_TOO_LATE = "the time to send this order had passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ class Request:
     timeout: float = 10.0
     deadline: SendDeadline | None = None
     body: bytes = field(default=b"", repr=False)
+    # Awaited right before the first byte: connecting may have taken longer than the request's turn at the exchange.
+    in_turn: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,21 @@ class _Writing:
 
     clock: Clock
     deadline: SendDeadline | None
+    in_turn: Callable[[], Awaitable[None]] | None
     begun: bool = False
-    too_late: bool = False
+    refused: GatewayError | None = None
 
-    def about_to_write(self) -> None:
-        """Raises DeadlinePassed: before the head, and again before a body, without which nobody can act."""
-        if self.deadline is not None and self.clock.monotonic() >= self.deadline.monotonic:
-            self.too_late = True
-            raise DeadlinePassed(_TOO_LATE)
+    async def about_to_write(self) -> None:
+        """Before the head, and again before a body, without which nobody can act. Raises DeadlinePassed, and what
+        waiting for a turn raises."""
+        try:
+            if self.in_turn is not None:
+                await self.in_turn()
+            if self.deadline is not None and self.clock.monotonic() >= self.deadline.monotonic:
+                raise DeadlinePassed("the time to send this order had passed")
+        except GatewayError as error:
+            self.refused = error
+            raise
         self.begun = True
 
 
@@ -74,8 +82,8 @@ class Network:
         self._shared: dict[object, Any] = {}
 
     async def send(self, request: Request) -> Answer:
-        """Sends once. Raises DeadlinePassed, Unreachable, OutcomeUnknown."""
-        writing = _Writing(self.clock, request.deadline)
+        """Sends once. Raises DeadlinePassed, Unreachable, OutcomeUnknown, and what the request's ``in_turn`` raises."""
+        writing = _Writing(self.clock, request.deadline, request.in_turn)
         patience = self._patience(request)
         timeout = aiohttp.ClientTimeout(total=patience, connect=min(CONNECT_SECONDS, patience))
         url = URL(request.url, encoded=True)
@@ -88,8 +96,8 @@ class Network:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # Only the kind of error: its text may quote the address, which holds the signature.
             what = type(error).__name__
-            if writing.too_late:
-                raise DeadlinePassed(_TOO_LATE) from None
+            if writing.refused is not None:
+                raise writing.refused from None
             if writing.begun:
                 raise OutcomeUnknown(f"no answer from {url.host} ({what})") from None
             raise Unreachable(f"{url.host} can't be reached ({what})") from None
@@ -129,11 +137,11 @@ class Network:
 
 def _tracing() -> aiohttp.TraceConfig:
     """Calls the request's _Writing in the same step of the loop in which its first byte is written. A body is written
-    by another task of aiohttp's: the deadline is looked at once more then."""
+    by another task of aiohttp's: turn and deadline are looked at once more then."""
     config = aiohttp.TraceConfig()
 
     async def before_write(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-        context.trace_request_ctx.about_to_write()
+        await context.trace_request_ctx.about_to_write()
 
     config.on_request_headers_sent.append(before_write)
     config.on_request_chunk_sent.append(before_write)

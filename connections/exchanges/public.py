@@ -161,7 +161,7 @@ class VenuePublic(ABC):
 
         Raises GatewayError: OutOfBudget where the turn didn't come in time.
         """
-        await self.budgets.spend(call)
+        in_turn = await self.budgets.spend(call)
         rest, base, is_read = signed(), call.base or self.base, call.purpose is Purpose.READ
         url = f"{base}{call.path}?{rest.query}" if rest.query else f"{base}{call.path}"
         seconds = READ_SECONDS if is_read else WRITE_SECONDS
@@ -169,7 +169,7 @@ class VenuePublic(ABC):
         METRICS.count(self._counted)
         try:
             answer = await self.network.send(
-                Request(call.method, url, rest.headers, seconds, call.deadline, rest.body)
+                Request(call.method, url, rest.headers, seconds, call.deadline, rest.body, in_turn)
             )
         except OutcomeUnknown as error:
             if is_read:

@@ -17,7 +17,6 @@ def test_tenants_at_full_throttle_are_never_refused_by_an_exchange() -> None:
     assert figures["refused_by_exchange"] == 0, figures
     assert figures["cancels"] > 10, figures
     assert set(figures["shares"]) == {f"{venue}_simulator_weight" for venue in _BY_THE_MINUTE}
-    assert all(share["least_to_most"] > 0 for share in figures["shares"].values()), figures
 
 
 @pytest.mark.database("embedded", reason="the same on any database")

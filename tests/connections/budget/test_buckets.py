@@ -4,11 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime
+from random import Random
 from typing import cast
+from uuid import uuid4
 
 import pytest
 import redis.asyncio
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from connections.budget import budget as budget_module
 from connections.budget import ledgers
 from connections.budget.budget import Budget
 from connections.budget.ledgers import OwnLedger, SharedLedger, Told, Wanted
@@ -102,6 +107,51 @@ async def test_who_had_least_comes_first_whichever_process_asks(client: "redis.a
     assert max(had.values()) <= 1.35 * min(had.values()), had
 
 
+TENANTS = ("alice", "bob", "charlie", "dora", "emil", "frida")
+
+
+async def pass_time(client: "redis.asyncio.Redis", key: str, seconds: float) -> None:
+    """All that Redis remembers of a bucket happened so much longer ago."""
+    await cast(Awaitable[int], client.hincrby(key, "at", -int(seconds * 1_000_000)))
+    for urgency in (1, 2, 3):
+        for tenant in await client.zrange(f"{key}:waiting:{urgency}", 0, -1):
+            await client.zincrby(f"{key}:waiting:{urgency}", -seconds * 1_000_000, tenant)
+
+
+@given(
+    processes=st.lists(st.integers(0, 2), min_size=6, max_size=6),
+    patience=st.lists(st.integers(1, 8), min_size=3, max_size=3),
+    greed=st.lists(st.floats(0, 0.15), min_size=6, max_size=6),
+    seed=st.integers(0, 2**16),
+)
+@settings(
+    max_examples=3, deadline=None, phases=(Phase.generate,),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+async def test_who_wants_all_the_time_gets_as_much_as_others_whoever_is_greedy_in_between(
+    client: "redis.asyncio.Redis", processes: list[int], patience: list[int], greed: list[float], seed: int
+) -> None:
+    """Everybody reads as much as they get, some also enter now and then: what is had in all is shared alike, however
+    tenants are spread over processes and however slowly these ask."""
+    chance, had, bucket = Random(seed), Counter[str](dict.fromkeys(TENANTS, 0)), Bucket(80.0, 600.0, 0.0, 8)
+    name = f"fair-{uuid4()}"
+    ledgers_ = [SharedLedger(name, bucket, client, SYSTEM_CLOCK) for _ in range(3)]
+    for tick in range(150):
+        for process, ledger in enumerate(ledgers_):
+            if tick % patience[process]:
+                continue
+            mine = [tenant for tenant, place in zip(TENANTS, processes, strict=True) if place == process]
+            entering = [each for each in mine if chance.random() < greed[TENANTS.index(each)] * patience[process]]
+            wanted = [*wants(ENTRY, *entering), *wants(READ, *mine, *mine, cost=20)]
+            answer = await ledger.ask(wanted, Told())
+            for want, granted in zip(wanted, answer.requests, strict=True):
+                had[want.tenant] += want.cost if granted else 0
+        await pass_time(client, f"des:budget:{{{name}}}", 0.05)
+
+    assert sum(had.values()) > 500
+    assert max(had.values()) - min(had.values()) <= 2 * 20 + 3, had
+
+
 async def test_what_an_idle_tenant_leaves_is_the_others(client: "redis.asyncio.Redis") -> None:
     ledger = SharedLedger("a", STILL, client, SYSTEM_CLOCK)
     await ledger.ask(wants(ENTRY, "bob"), Told())
@@ -188,6 +238,27 @@ async def test_a_ban_ends_what_waits_and_refuses_what_comes(budget: Budget) -> N
     with pytest.raises(Banned) as caught:
         await budget.take(1, EXIT, "alice")
     assert caught.value.retry_after == pytest.approx(30, abs=5)
+    await budget.aclose()
+
+
+async def test_a_read_that_waited_long_is_let_through_anothers_flood_of_entries(
+    client: "redis.asyncio.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget_module, "_READ_WAITS", 0.05)
+    bucket = Bucket(100.0, 20.0, 0.0, 0)
+    budget = Budget("a_test", bucket, SharedLedger("a", bucket, client, SYSTEM_CLOCK), SYSTEM_CLOCK)
+
+    async def flood() -> None:
+        while True:
+            await budget.take(1, ENTRY, "alice")
+
+    floods = [asyncio.create_task(flood()) for _ in range(20)]
+    await asyncio.sleep(0.2)
+    await budget.take(1, READ, "bob")
+    for task in floods:
+        task.cancel()
+    assert not any(task.done() for task in floods), "still wanted more"
+    await asyncio.gather(*floods, return_exceptions=True)
     await budget.aclose()
 
 

@@ -10,15 +10,19 @@ import argparse
 import sys
 
 from tests.bench.children import say
-from tests.drills.budget.drill import run
+from tests.drills.budget.drill import MARKETS, run
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.drills.budget", description=__doc__)
     parser.add_argument("--duration", type=float, default=300.0, help="seconds, %(default)s by default")
     parser.add_argument("--without-budget", action="store_true", help="what happens when nobody counts")
+    parser.add_argument("--stalls", action="store_true", help="each process in turn is stopped for 0.7 s")
+    parser.add_argument("--venues", nargs="+", default=list(MARKETS), choices=list(MARKETS), help="all by default")
     chosen = parser.parse_args()
-    figures = run(chosen.duration, without_budget=chosen.without_budget)
+    figures = run(
+        chosen.duration, venues=chosen.venues, without_budget=chosen.without_budget, stalls=chosen.stalls
+    )
     say(figures)
     return 0 if figures["held"] else 1
 

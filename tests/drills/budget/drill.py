@@ -1,8 +1,10 @@
 """The drill itself: a Redis, a simulated exchange, three processes of two tenants each, and what they got: see
 __main__.py."""
 
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,10 @@ NAMES = ("alice", "bob", "charlie", "dora", "emil", "frida")
 PROCESSES = 3
 CANCEL_SECONDS = 0.1
 LEAST_RATIO = 0.8
+# Only what is used up is shared out: of what is left over everybody has what they want.
+_USED_UP = 0.9
+# Each process in turn stands still for so long, so often, where that is asked for.
+_STALL_SECONDS, _STALL_EVERY = 0.7, 1.5
 _END_SECONDS = 60.0
 # The limits that all tenants of the address share.
 FOUGHT_OVER = {
@@ -61,8 +67,10 @@ def tenants(venues: Collection[str]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def run(seconds: float, *, venues: Collection[str] = tuple(MARKETS), without_budget: bool = False) -> dict[str, Any]:
-    """The drill's figures."""
+def run(
+    seconds: float, *, venues: Collection[str] = tuple(MARKETS), without_budget: bool = False, stalls: bool = False
+) -> dict[str, Any]:
+    """The drill's figures. With ``stalls`` a process stands still now and then, in the middle of whatever it does."""
     everybody = list(tenants(venues))
     with tempfile.TemporaryDirectory(prefix="des-budget-") as folder, _redis(Path(folder)) as url:
         accounts = Path(folder) / "accounts.json"
@@ -80,10 +88,12 @@ def run(seconds: float, *, venues: Collection[str] = tuple(MARKETS), without_bud
                 }
                 for number in range(PROCESSES)
             ]  # fmt: skip
-            return _figures(seconds, _work(jobs, environment, seconds))
+            return _figures(seconds, _work(jobs, environment, seconds, stalls=stalls))
 
 
-def _work(jobs: list[dict[str, Any]], environment: Mapping[str, str], seconds: float) -> list[dict[str, Any]]:
+def _work(
+    jobs: list[dict[str, Any]], environment: Mapping[str, str], seconds: float, *, stalls: bool
+) -> list[dict[str, Any]]:
     processes = [_worker(environment) for _ in jobs]
     try:
         for process, job in zip(processes, jobs, strict=True):
@@ -97,12 +107,24 @@ def _work(jobs: list[dict[str, Any]], environment: Mapping[str, str], seconds: f
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
+        if stalls:
+            _stall(processes, time.monotonic() + seconds)
         return [json.loads(process.communicate(timeout=seconds + _END_SECONDS)[0]) for process in processes]
     finally:
         for process in processes:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def _stall(processes: "list[subprocess.Popen[str]]", end: float) -> None:
+    for process in itertools.cycle(processes):
+        time.sleep(_STALL_EVERY - _STALL_SECONDS)
+        if time.monotonic() > end:
+            return
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(_STALL_SECONDS)
+        process.send_signal(signal.SIGCONT)
 
 
 def _worker(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
@@ -115,18 +137,22 @@ def _worker(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
 def _figures(seconds: float, told: list[dict[str, Any]]) -> dict[str, Any]:
     got: dict[str, Counter[str]] = defaultdict(Counter)
     answers, errors, waits, lags = Counter[str](), Counter[str](), list[float](), list[float]()
+    rates: dict[str, float] = {}
     for each in told:
         answers.update(each["answers"])
         errors.update(each["errors"])
         waits += each["cancel_waits"]
         lags += each["lags"]
+        rates.update(each["rates"])
         for budget, by_tenant in each["got"].items():
             got[budget].update(by_tenant)
     waits.sort()
     lags.sort()
-    shares = {
+    shares: dict[str, dict[str, Any]] = {
         budget: {
             "got_a_second": round(sum(by_tenant.values()) / seconds, 1),
+            "used": round(sum(by_tenant.values()) / seconds / rates[budget], 3),
+            "by_tenant": {name: by_tenant.get(name, 0) for name in NAMES},
             "least_to_most": round(min(by_tenant.get(name, 0) for name in NAMES) / max(by_tenant.values()), 3),
         }
         for budget, by_tenant in sorted(got.items())
@@ -134,7 +160,7 @@ def _figures(seconds: float, told: list[dict[str, Any]]) -> dict[str, Any]:
     }
     refused = sum(answers[status] for status in ("429", "418"))
     p99 = waits[int(len(waits) * 0.99)] if waits else float("inf")
-    fair = min((share["least_to_most"] for share in shares.values()), default=0)
+    fair = min((share["least_to_most"] for share in shares.values() if share["used"] >= _USED_UP), default=0)
     return {
         "seconds": seconds, "answers": answers, "refused_by_exchange": refused, "shares": shares,
         "cancels": len(waits), "cancel_wait_ms": {
@@ -144,7 +170,7 @@ def _figures(seconds: float, told: list[dict[str, Any]]) -> dict[str, Any]:
         "event_loop_lag_ms": {
             "p50": round(lags[len(lags) // 2] * 1000, 2), "p99": round(lags[int(len(lags) * 0.99)] * 1000, 2),
         },
-        "errors": errors,
+        "errors": errors, "turns_missed": sum(each["missed"] for each in told),
         "held": refused == 0 and fair >= LEAST_RATIO and p99 < CANCEL_SECONDS,
     }  # fmt: skip
 

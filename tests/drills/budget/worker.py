@@ -42,8 +42,13 @@ class Tally:
     """What the tenants got, and how long their cancels took."""
 
     def __init__(self) -> None:
-        # By limit and tenant, but for cancels.
+        # By limit and tenant.
         self.got: dict[str, Counter[str]] = defaultdict(Counter)
+        # What each limit lets through a second, and turns that were granted and missed.
+        self.rates: dict[str, float] = {}
+        self.missed = 0
+        # What is got later isn't counted.
+        self.end = 0.0
         self.cancel_waits: list[float] = []
         self.lags: list[float] = []
         self.errors: Counter[str] = Counter()
@@ -57,15 +62,24 @@ def watch(tally: Tally) -> None:
 
     async def counted(
         self: Budget, cost: int, urgency: Urgency, tenant: str, patience: float | None = None
-    ) -> None:
+    ) -> float:
         began = time.monotonic()
-        await take(self, cost, urgency, tenant, patience)
+        until = await take(self, cost, urgency, tenant, patience)
         if urgency is Urgency.EXIT and cost:
             tally.cancel_waits.append(time.monotonic() - began)
-        elif tenant:
+        tally.rates[self.name] = self.bucket.rate
+        if tenant and time.monotonic() < tally.end:
             tally.got[self.name][tenant] += cost
+        return until
 
     Budget.take = counted  # type: ignore[method-assign]
+    missed = Budget.missed
+
+    def seen_missed(self: Budget) -> None:
+        tally.missed += 1
+        missed(self)
+
+    Budget.missed = seen_missed  # type: ignore[method-assign]
     send = Network.send
 
     async def seen(self: Network, request: Request) -> Answer:
@@ -148,7 +162,7 @@ async def work(job: dict[str, Any]) -> Tally:
     if job["without_budget"]:
         take_the_budget_out()
     try:
-        end = time.monotonic() + job["seconds"]
+        end = tally.end = time.monotonic() + job["seconds"]
         await asyncio.gather(_lag(end, tally.lags), *(tenant(job, of, network, tally) for of in job["tenants"]))
     finally:
         await network.aclose()
@@ -160,5 +174,5 @@ if __name__ == "__main__":
     say("ready")
     sys.stdin.readline()  # all begin together
     found = asyncio.run(work(wanted))
-    told = {"got": found.got, "cancel_waits": found.cancel_waits, "errors": found.errors}
-    say({**told, "answers": found.answers, "lags": found.lags})
+    told = {"got": found.got, "rates": found.rates, "missed": found.missed, "cancel_waits": found.cancel_waits}
+    say({**told, "errors": found.errors, "answers": found.answers, "lags": found.lags})
