@@ -393,7 +393,7 @@ class Position(TenantModel):
 
 
 class Balance(TenantModel):
-    """What the exchange account holds of an asset; ``reserved`` is held back for open orders."""
+    """What the exchange account holds of an asset. What open orders hold back of it stands in their reservations."""
 
     connection = models.ForeignKey("connections.Connection", on_delete=models.PROTECT, related_name="+")
     asset = models.CharField(max_length=16)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 
 from connections.database import run as run_in_db
-from connections.gateways import NothingHappened, Side
+from connections.gateways import NothingHappened, Side, UnexpectedShape
 from desproject.lib.errors import DomainError
 from desproject.lib.money import ZERO, settle
 from trading import order_life
@@ -25,6 +25,9 @@ from trading.positions import is_on_margin
 from trading.sizing import sellable
 from trading.strategies.contract import ENTER
 
+# What a moment later may be otherwise: nothing was sent, and one answer that can't be read (an error page) says nothing
+# of the next. A stop that was triggered must not end by it.
+_WAITS = (NotReady, NothingHappened, UnexpectedShape)
 # How long what can't be decided yet waits for its next try.
 _PAUSE_SECONDS = 0.1
 
@@ -70,7 +73,7 @@ async def on_signal(desk: Desk, tenant: Tenant, candidate: Candidate) -> None:
             checks.keep_plan_fresh(desk, tenant, plan)
             checks.keep_pace(desk, tenant.state, plan)
     except DomainError as error:
-        passes = isinstance(error, NotReady | NothingHappened)
+        passes = isinstance(error, _WAITS)
         if not (passes and _decide_later(desk, tenant, candidate)):
             await denying.keep_denied(desk, tenant, signal, error.code.lower(), error.message)
         return
@@ -135,7 +138,7 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID, order: Order 
         checks.keep_pace(desk, tenant.state, plan)
     except replacing.StillThere:
         _decide_order_later(desk, tenant, order_id)
-    except (NotReady, NothingHappened) as error:
+    except _WAITS as error:
         # The row stays as it is: the sweep comes back to it. Only what is meant to fill at once grows too old.
         too_old = order.triggered_at is None and desk.clock.now() - order.created_at > order_life.patience(order)
         if too_old and order_life.never_rests(order):
