@@ -54,6 +54,12 @@ class ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 found.setdefault((method, paths[name]), []).append((limit, cost))
         return found
 
+    def require_timeframe(self, timeframe: str) -> None:
+        """Raises InvalidInput for a timeframe of which the exchange tells no candles."""
+        if timeframe not in self.timeframes.all:
+            allowed = ", ".join(self.timeframes.all)
+            raise InvalidInput("unknown timeframe", fields={"timeframe": [f"one of {allowed}"]})
+
     def word(self, record: str, field: str) -> str:
         """The venue's name of one of a record's fields."""
         return self.fields[record].get(field, field)

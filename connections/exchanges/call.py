@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from connections.budget.budget import Budget
 from connections.budget.urgency import Urgency
-from connections.gateways import SendDeadline
+from connections.gateways import GatewayError, OutcomeUnknown, SendDeadline, Unreachable
 
 
 class Purpose(Enum):
@@ -17,6 +17,11 @@ class Purpose(Enum):
     CANCEL = auto()
     # Anything else that changes something: leverage, margin type.
     CHANGE = auto()
+
+
+def unsure(message: str, purpose: Purpose) -> GatewayError:
+    """Nobody knows whether the exchange worked on it. Of a read that doesn't matter: nothing changed."""
+    return Unreachable(message) if purpose is Purpose.READ else OutcomeUnknown(message)
 
 
 URGENCIES = {

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from connections.events import PublicTrade
 from connections.exchanges.contract import Levels
 from connections.gateways import SymbolRules, UnexpectedShape
 from desproject.lib.errors import InvalidInput
@@ -77,6 +78,11 @@ class Symbols:
             raise InvalidInput("this symbol isn't traded here", fields={"symbol": ["not traded on this exchange"]})
         return found
 
+    def rules_of(self, symbol: str) -> SymbolRules:
+        """Raises InvalidInput for a symbol that isn't traded."""
+        self.spelling(symbol)
+        return self.rules[symbol]
+
     def name(self, spelling: str) -> str:
         """``BTCUSDT`` → ``BTC/USDT``; a spelling that isn't known (no longer traded) stays as it is."""
         return self._names.get(spelling, spelling)
@@ -120,3 +126,19 @@ def _renamed(row: type[Row], names: tuple[tuple[str, str], ...], types: tuple[tu
         for found in msgspec.structs.fields(row)
     ]
     return msgspec.defstruct(row.__name__, fields, bases=(row,), rename=dict(names))  # type: ignore[return-value]
+
+
+class TradeEvent(msgspec.Struct):
+    """A public trade as a stream tells it."""
+
+    symbol: str
+    trade_id: int
+    price: Decimal
+    quantity: Decimal
+    executed_ms: int
+
+
+def trade_told(row: TradeEvent, symbols: Symbols, seen_ns: int) -> PublicTrade:
+    """Raises UnexpectedShape."""
+    symbol = symbols.name(row.symbol)
+    return PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)

@@ -24,7 +24,6 @@ from connections.gateways import (
     UnexpectedShape,
 )
 from desproject.lib.clock import to_millis
-from desproject.lib.errors import InvalidInput
 from desproject.lib.money import ZERO, plain
 
 
@@ -42,10 +41,7 @@ class BinanceGateway(ABC, Generic[Api, Codec]):
         """How the venue says an order's type, its life and what it is to answer."""
 
     async def rules(self, symbol: str) -> SymbolRules:
-        found = (await self._public.symbols()).get(symbol)
-        if found is None:
-            raise InvalidInput("this symbol isn't traded here", fields={"symbol": ["not traded on this exchange"]})
-        return found
+        return (await self._public.symbol_table()).rules_of(symbol)
 
     async def place_order(self, request: OrderRequest, deadline: SendDeadline) -> OrderReport:
         with working_at(urgency_of(Urgency.ENTRY)):
@@ -94,9 +90,7 @@ class BinanceGateway(ABC, Generic[Api, Codec]):
         return [fill for fill in found if since is None or fill.executed_at >= since]
 
     async def candles(self, symbol: str, timeframe: str, limit: int) -> Sequence[Candle]:
-        if timeframe not in self._api.timeframes.all:
-            allowed = ", ".join(self._api.timeframes.all)
-            raise InvalidInput("unknown timeframe", fields={"timeframe": [f"one of {allowed}"]})
+        self._api.require_timeframe(timeframe)
         return await self._public.candles(symbol, timeframe, limit)
 
     async def _account(self, params: Params) -> AccountSnapshot:

@@ -12,7 +12,7 @@ from connections.exchanges.binance.codec import ErrorAnswer
 from connections.exchanges.binance.refusals import coded
 from connections.exchanges.call import Purpose
 from connections.exchanges.contract import Confirmed, DepthDelta, Ending, Levels, MarketFrame, Refused
-from connections.exchanges.wire import Symbols, amount, decode, named, price, renamed
+from connections.exchanges.wire import Symbols, TradeEvent, amount, decode, named, price, renamed, trade_told
 from connections.gateways import UnexpectedShape
 
 _SHUTDOWN = "serverShutdown"
@@ -34,14 +34,6 @@ class QuoteEvent(msgspec.Struct):
     bid_size: Decimal
     ask: Decimal
     ask_size: Decimal
-
-
-class TradeEvent(msgspec.Struct):
-    symbol: str
-    trade_id: int
-    price: Decimal
-    quantity: Decimal
-    executed_ms: int
 
 
 class DepthEvent(msgspec.Struct):
@@ -137,9 +129,7 @@ class BinanceMarketDialect:
         )  # fmt: skip
 
     def _trade(self, data: msgspec.Raw, seen_ns: int) -> PublicTrade:
-        row = decode(data, self._trade_kind)
-        symbol = self._symbols.name(row.symbol)
-        return PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)
+        return trade_told(decode(data, self._trade_kind), self._symbols, seen_ns)
 
     def _delta(self, data: msgspec.Raw, seen_ns: int) -> DepthDelta:
         """Its levels stay text: a book keeps most of them without ever reading them."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from connections.exchanges.binance.codec import ErrorAnswer
-from connections.exchanges.call import Purpose
+from connections.exchanges.call import Purpose, unsure
 from connections.exchanges.network import Answer
 from connections.gateways import (
     Banned,
@@ -55,7 +55,7 @@ def refusal(answer: Answer, purpose: Purpose, now_ms: int) -> GatewayError:
     if body is not None and body.code != 0:
         return coded(body.code, body.msg, purpose, answer.status)
     if answer.status >= 500:
-        return _unsure(f"the exchange answered {answer.status}", purpose)
+        return unsure(f"the exchange answered {answer.status}", purpose)
     if purpose is Purpose.READ:
         return UnreadableRefusal(f"the exchange answered {answer.status} in an unknown shape")
     return OutcomeUnknown(f"the exchange answered {answer.status} in an unknown shape")
@@ -68,7 +68,7 @@ def coded(code: int, message: str, purpose: Purpose, status: int = 400) -> Gatew
     if code == -1021:
         return ClockOff("our clock and the exchange's differ")
     if code in _UNSURE or status >= 500:
-        return _unsure(f"the exchange failed with {code}", purpose)
+        return unsure(f"the exchange failed with {code}", purpose)
     if code in _KEY:
         return KeyRefused(f"the exchange refused the key ({code}): {message}")
     return _about_the_order(code, message, purpose)
@@ -81,11 +81,6 @@ def _about_the_order(code: int, message: str, purpose: Purpose) -> GatewayError:
     if is_duplicate and purpose is Purpose.PLACE:
         return OutcomeUnknown("the exchange has an open order with this client id")
     return OrderRejected(message or f"the exchange refused with {code}", exchange_code=str(code))
-
-
-def _unsure(message: str, purpose: Purpose) -> GatewayError:
-    """Of a read it doesn't matter whether the exchange worked on it: nothing changed."""
-    return Unreachable(message) if purpose is Purpose.READ else OutcomeUnknown(message)
 
 
 def _body(answer: Answer) -> ErrorAnswer | None:

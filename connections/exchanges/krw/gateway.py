@@ -36,7 +36,6 @@ from connections.gateways import (
     Unreachable,
 )
 from desproject.lib.clock import to_millis
-from desproject.lib.errors import InvalidInput
 from desproject.lib.money import ZERO, exact, floor_to, plain
 
 Params = dict[str, str | int]
@@ -69,10 +68,7 @@ class KrwGateway(AssetsOnly):
         return KeyPermissions(can_read=True, can_trade=may_trade, can_withdraw=may_withdraw, ip_restricted=True)
 
     async def rules(self, symbol: str) -> SymbolRules:
-        found = (await self._public.symbols()).get(symbol)
-        if found is None:
-            raise InvalidInput("this symbol isn't traded here", fields={"symbol": ["not traded on this exchange"]})
-        return found
+        return (await self._public.symbol_table()).rules_of(symbol)
 
     async def place_order(self, request: OrderRequest, deadline: SendDeadline) -> OrderReport:
         """See Gateway. The answer comes before the order meets the book: one that never rests, or only rests, is asked
@@ -149,9 +145,7 @@ class KrwGateway(AssetsOnly):
         return self._codec.account(await self._get(self._api.paths.accounts, {}), asked_at)
 
     async def candles(self, symbol: str, timeframe: str, limit: int) -> Sequence[Candle]:
-        allowed = self._api.timeframes.all
-        if timeframe not in allowed:
-            raise InvalidInput("unknown timeframe", fields={"timeframe": [f"one of {', '.join(allowed)}"]})
+        self._api.require_timeframe(timeframe)
         return await self._public.candles(symbol, timeframe, limit)
 
     async def aclose(self) -> None:

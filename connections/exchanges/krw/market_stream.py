@@ -13,7 +13,7 @@ from connections.exchanges.krw import refusals
 from connections.exchanges.krw.api import KrwApi
 from connections.exchanges.krw.codec import BookUnit, opened_at, sides_of
 from connections.exchanges.krw.refusals import Problem
-from connections.exchanges.wire import Symbols, amount, decode, named, price
+from connections.exchanges.wire import Symbols, TradeEvent, amount, decode, named, price, trade_told
 from desproject.lib.clock import to_millis
 
 TRADES, BOOKS = "trade", "orderbook"
@@ -27,14 +27,6 @@ class Head(msgspec.Struct):
     kind: str = ""
     status: str = ""
     error: Problem | None = None
-
-
-class TradeEvent(msgspec.Struct):
-    symbol: str
-    trade_id: int
-    price: Decimal
-    quantity: Decimal
-    executed_ms: int
 
 
 class BookEvent(msgspec.Struct):
@@ -113,9 +105,7 @@ class KrwMarketDialect:
         return read_answer(head)
 
     def _trade(self, frame: str | bytes, seen_ns: int) -> PublicTrade:
-        row: TradeEvent = decode(frame, self._trade_event)
-        symbol = self._symbols.name(row.symbol)
-        return PublicTrade(symbol, seen_ns, row.trade_id, price(row.price), amount(row.quantity), row.executed_ms)
+        return trade_told(decode(frame, self._trade_event), self._symbols, seen_ns)
 
     def _book(self, frame: str | bytes, seen_ns: int) -> WholeDepth:
         row: BookEvent = decode(frame, self._book_event)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from connections.exchanges.call import Purpose
+from connections.exchanges.call import Purpose, unsure
 from connections.exchanges.network import Answer
 from connections.gateways import (
     Banned,
@@ -59,7 +59,7 @@ def refusal(answer: Answer, purpose: Purpose) -> GatewayError:
         pause = _retry_after(answer.headers, message, SHORT_PAUSE)
         return Throttled("the exchange's request limit is reached", retry_after=pause)
     if answer.status >= 500:
-        return _unsure(f"the exchange answered {answer.status}", purpose)
+        return unsure(f"the exchange answered {answer.status}", purpose)
     if problem is not None and problem.name != "":
         return named(str(problem.name), problem.message, purpose, answer.status)
     if answer.status in (401, 403):
@@ -89,11 +89,6 @@ def _is_about_identifier(name: str, message: str) -> bool:
     """An id counts as used for ever. Which name the exchange has for that is in no document: in doubt it's this."""
     told = f"{name} {message}".lower()
     return "identifier" in told or "client_order_id" in told or "duplicate" in told
-
-
-def _unsure(message: str, purpose: Purpose) -> GatewayError:
-    """Of a read it doesn't matter whether the exchange worked on it: nothing changed."""
-    return Unreachable(message) if purpose is Purpose.READ else OutcomeUnknown(message)
 
 
 def _problem(body: bytes) -> Problem | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +27,9 @@ from connections.streaming import kept_socket
 from connections.streaming import user_socket as user_module
 from connections.streaming.host import StreamHost
 from desproject.lib.bus import Wake, wake
+from desproject.lib.metrics.registry import METRICS
 from tests.connections.conftest import BOB_KEY, KEY
+from tests.connections.exchanges.second_version import SHIPPED, operators_folder
 from tests.connections.streaming.conftest import FEED, MarketReader, UserReader, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,6 +122,24 @@ async def test_a_bound_account_is_heard_and_its_feed_published(
     assert price.bid is not None
     assert price.ask is not None
     assert price.bid < price.ask
+
+
+async def test_a_switch_of_version_is_noticed_and_both_sockets_are_replaced_without_a_gap(
+    hosts: Hosts, market: MarketReader, told: UserReader, alice: User, tmp_path: Path
+) -> None:
+    row = await database.run(bind, alice, KEY)
+    host = hosts.start()
+    await until(heard(told, row), "alice's account")
+    await until(lambda: market.of(Quote), "quotes")
+
+    with operators_folder(tmp_path) as folder:
+        # The second version's own paths aren't there: this one differs by its name alone.
+        (folder / "v4.toml").write_text(SHIPPED.replace('version = "v3"', 'version = "v4"'))
+        (folder / "switch.toml").write_text('version = "v4"')
+        await until(lambda: host.figures["renewals"] == 2, "the sockets' successors")
+
+    assert host.figures["cuts"] == 0
+    assert METRICS.snapshot("test", "here").totals["exchange_api.binance_spot_simulator_v4_requests"] > 0
 
 
 async def test_reading_a_key_is_audited_once_per_subscription_of_the_process(

@@ -22,7 +22,6 @@ from connections.gateways import (
     UnexpectedShape,
 )
 from desproject.lib.clock import to_millis
-from desproject.lib.errors import InvalidInput
 from desproject.lib.money import plain
 
 from . import codec
@@ -49,9 +48,7 @@ class TramGateway(AssetsOnly):
         return codec.permissions(await self._get(self._api.paths.key, {}))
 
     async def rules(self, symbol: str) -> SymbolRules:
-        table = await self._public.symbol_table()
-        table.spelling(symbol)
-        return table.rules[symbol]
+        return (await self._public.symbol_table()).rules_of(symbol)
 
     async def place_order(self, request: OrderRequest, deadline: SendDeadline) -> OrderReport:
         table = await self._public.symbol_table()
@@ -95,9 +92,7 @@ class TramGateway(AssetsOnly):
         return codec.account(await self._get(self._api.paths.wallet, {}))
 
     async def candles(self, symbol: str, timeframe: str, limit: int) -> Sequence[Candle]:
-        if timeframe not in self._api.timeframes.all:
-            allowed = ", ".join(self._api.timeframes.all)
-            raise InvalidInput("unknown timeframe", fields={"timeframe": [f"one of {allowed}"]})
+        self._api.require_timeframe(timeframe)
         return await self._public.candles(symbol, timeframe, limit)
 
     async def aclose(self) -> None:
