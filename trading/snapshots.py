@@ -11,6 +11,7 @@ from risk.api import KillSwitchSerializer
 from risk.selectors import active_switches
 from trading import selectors
 from trading import serializers as shapes
+from trading.dry_run import dry_runs
 from trading.headroom import headroom
 from trading.marks import marks
 from trading.order_states import OPEN
@@ -28,7 +29,7 @@ def snapshot(user_id: UUID) -> dict[str, Any]:
     with tenant_scope(user_id):
         positions = list(selectors.positions())
         instances = list(selectors.instances())
-        figures = {"performance": performance([row.pk for row in instances])}
+        figures = {"performance": performance([row.pk for row in instances]), "dry_runs": dry_runs(instances)}
         held = {"reserved": selectors.reserved()}
         return {
             "orders": shapes.OrderSerializer(_orders(), many=True).data,

@@ -1,9 +1,11 @@
 """The gate before live trading: a new or changed configuration runs on paper first (STG-6)."""
 
+import importlib
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.test import Client as Browser
 from rest_framework.test import APIClient
@@ -160,3 +162,13 @@ def test_the_admin_site_lifts_it_with_a_reason(
     browser.post("/admin/trading/strategyinstance/", body)
     with everyone():
         assert DryRunLift.objects.count() == lifts
+
+
+def test_what_traded_live_before_there_was_a_gate_goes_on(as_alice: APIClient, instance: StrategyInstance) -> None:
+    migration = importlib.import_module("trading.migrations.0011_known_instances_go_on")
+    migration.let_them_go_on(apps, None)
+    assert start(as_alice, instance).json()["error"]["code"] == "DRY_RUN_NEEDED"  # it was never started
+    with everyone():
+        StrategyInstance.objects.filter(pk=instance.pk).update(started_at=AT)
+    migration.let_them_go_on(apps, None)
+    assert start(as_alice, instance).status_code == 200

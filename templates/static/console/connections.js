@@ -14,19 +14,20 @@ const table = new Table(document.getElementById("connections-table"), {
   columns: [
     { title: "Name", kind: "name", text: (row) => row.name, small: (row) => words(row.exchange) },
     { title: "Mode", text: (row) => row.mode },
-    { title: "Key", text: (row) => row.api_key_masked },
+    { title: "Key", text: (row) => row.api_key_masked || "none" },
     { title: "Used from", text: (row) => ({ true: "listed addresses", false: "any address" })[row.permissions?.ip_restricted] || "not known" },
-    { title: "Key's age", text: (row) => `${row.key_age_days} days` },
+    { title: "Key's age", text: (row) => (row.mode === "paper" ? "–" : `${row.key_age_days} days`) },
     { title: "State", kind: "tag", text: (row) => (row.status === "ok" ? "✓ ok" : `✕ ${words(row.status)}`), tone: (row) => (row.status === "ok" ? "good" : "bad") },
     { title: "Why", kind: "whole", text: (row) => row.status_reason || "" },
     { title: "Checked", kind: "time", text: (row) => (row.last_checked_at ? clock(row.last_checked_at) : "–") },
     {
       title: "Actions",
-      actions: (row) => [
+      actions: (row) => (row.mode === "paper" ? [] : [
         { label: "Test", name: row.name, run: (button) => act(button, `/console/connections/${row.id}/test`) },
         { label: "Key leaked", name: row.name, run: () => openPanel(`The key of ${row.name} leaked`, `/console/connections/${row.id}/leaked`) },
+      ]).concat([
         { label: "Remove", name: row.name, run: () => openPanel(`Remove ${row.name}`, `/console/connections/${row.id}/delete`) },
-      ],
+      ]),
     },
   ],
   empty: () => ({ text: "DES trades on exchange accounts that you bind with an API key. It needs no right to withdraw.", button: bind }),

@@ -10,7 +10,7 @@ const MOST_CLOSED = 100;
 const LOOKS = { filled: "good", rejected: "bad", expired: "warn", unknown: "warn" };
 
 const arrow = (row) => (row.side === "buy" ? "▲ Buy" : "▼ Sell");
-const side = { title: "Side", text: arrow, tone: (row) => (row.side === "buy" ? "good" : "bad"), small: (row) => words(row.type) };
+const side = { title: "Side", text: arrow, tone: (row) => (row.side === "buy" ? "good" : "bad"), small: (row) => (row.paper ? `${words(row.type)} · paper` : words(row.type)) };
 const symbol = { title: "Symbol", kind: "name", text: (row) => row.symbol, small: (row) => connectionName(row.connection) };
 const by = { title: "By", text: (row) => instanceName(row.strategy_instance) };
 const quantity = { title: "Quantity", kind: "number", text: (row) => amount(row.quantity) };

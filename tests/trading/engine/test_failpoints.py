@@ -108,10 +108,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return environment
 
 
-async def run_engine(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+async def run_engine(
+    environment: dict[str, str], *arguments: str, module: str = "dying_engine"
+) -> tuple[int, str]:
     """The exit code and the last line that the process printed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.trading.engine.dying_engine", *arguments,
+        sys.executable, "-m", f"tests.trading.engine.{module}", *arguments,
         env=environment, cwd=settings.BASE_DIR, stdout=subprocess.PIPE,
     )  # fmt: skip
     output, _ = await asyncio.wait_for(process.communicate(), 60)
