@@ -118,6 +118,7 @@ class Config(BaseSettings):
     stream_poll_after_seconds: float = Field(5, ge=0, le=3600, validation_alias="STREAM_POLL_AFTER_SECONDS")
     stream_poll_seconds: float = Field(1, ge=0.05, le=60, validation_alias="STREAM_POLL_SECONDS")
     balance_reserve_rate: str = Field("0.05", pattern=r"^0(\.\d{1,6})?$", validation_alias="BALANCE_RESERVE_RATE")
+    quote_max_age_seconds: float = Field(60, ge=1, le=3600, validation_alias="QUOTE_MAX_AGE_SECONDS")
     balance_max_age_seconds: float = Field(60, ge=1, le=3600, validation_alias="BALANCE_MAX_AGE_SECONDS")
     liquidation_distance: str = Field("0.05", pattern=r"^0(\.\d{1,6})?$", validation_alias="LIQUIDATION_DISTANCE")
     price_gap_rate: str = Field("0.05", pattern=r"^0(\.\d{1,6})?$", validation_alias="PRICE_GAP_RATE")

@@ -16,6 +16,7 @@ from accounts.rate_limits import check_order
 from accounts.tenancy import shard_of
 from audit.record import record
 from connections import paper, symbols
+from connections.exchanges import venue
 from connections.gateways import Side
 from connections.models import Connection, ConnectionStatus, Mode
 from connections.services import KeyDisabled
@@ -375,8 +376,18 @@ def _check_instance(instance: StrategyInstance) -> None:
     _nested("exits", parse_exits, instance.exits)
     instance.exits = {name: value for name, value in instance.exits.items() if value is not None}
     arbitrage_checks.check_sides(instance)
+    _check_timeframe(instance)
     _nested("params", parse_params, instance.strategy, instance.params)
     _nested("sizing", parse_sizing, instance.sizing)
+
+
+def _check_timeframe(instance: StrategyInstance) -> None:
+    """Its first bars are asked of the venue: a timeframe that the venue lacks would never get warm. A pair looks at
+    books."""
+    known = venue(instance.connection.exchange).timeframes
+    if instance.connection_b_id is None and instance.timeframe not in known:
+        reason = f"this exchange has no such candles: must be one of {', '.join(known)}"
+        raise InvalidInput("no such timeframe", fields={"timeframe": [reason]})
 
 
 def _check_disclosure(user: User, connection: Connection) -> None:

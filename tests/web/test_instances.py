@@ -7,7 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from accounts.tenancy import everyone, shard_of
+from accounts.tenancy import everyone, shard_of, tenant_scope
 from audit.models import AuditLog
 from connections.models import Connection
 from desproject.lib import bus
@@ -94,6 +94,16 @@ def test_bad_values_are_named_by_field(
     assert answer.status_code == 400, answer.content
     assert field in answer.json()["error"]["fields"], answer.content
     assert stored() == []
+
+
+def test_candles_that_the_exchange_lacks_are_refused(as_alice: APIClient, alice: User) -> None:
+    futures = make_connection(alice, ALICE_KEY, "futures")
+    with tenant_scope(alice.pk):
+        Connection.objects.filter(pk=futures.pk).update(exchange="binance_usdm")
+    answer = create(as_alice, futures, symbol="BTC/USDT:USDT", timeframe="1s")
+    (reason,) = answer.json()["error"]["fields"]["timeframe"]
+    assert (answer.status_code, reason[:44]) == (400, "this exchange has no such candles: must be o")
+    assert create(as_alice, futures, symbol="BTC/USDT:USDT", timeframe="1m").status_code == 201
 
 
 def test_starting_pausing_and_stopping(as_alice: APIClient, connection: Connection) -> None:

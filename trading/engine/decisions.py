@@ -158,7 +158,7 @@ async def flatten(
     if is_on_margin(symbol):
         rules = replace(rules, min_notional=ZERO)
     side = Side.SELL if held > 0 else Side.BUY
-    price = plans.price_of(desk, account, symbol, side)
+    price = plans.price_of(desk, account, symbol, side, is_exit=True)
     quantity = sellable(rules, abs(held), price)
     if not quantity:
         return

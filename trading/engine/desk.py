@@ -109,6 +109,12 @@ class Desk:
             return None
         return quote.ask if side == Side.BUY else quote.bid
 
+    def is_fresh(self, feed: str, symbol: str) -> bool:
+        """Whether something was told of the symbol's price lately."""
+        quote, book = self.quotes.get((feed, symbol)), self.books.get((feed, symbol))
+        heard_ns = max(quote.seen_ns if quote else 0, book.seen_ns if book and book.valid else 0)
+        return bool(self.clock.now().timestamp() - heard_ns / 1e9 <= settings.CONFIG.quote_max_age_seconds)
+
     def is_distrusted(self, feed: str, symbol: str) -> bool:
         """Whether the symbol's book, and with it its quote, can't be relied on now."""
         book = self.books.get((feed, symbol))

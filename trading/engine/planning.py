@@ -28,7 +28,7 @@ async def plan_for_signal(
     enters = signal.action == "enter"
     rules = await desk.symbol_rules(tenant, account, instance.symbol)
     side = Side.BUY if enters else Side.SELL
-    price = plans.price_of(desk, account, instance.symbol, side)
+    price = plans.price_of(desk, account, instance.symbol, side, is_exit=not enters)
     held = sellable(rules, instance.held_quantity, price)
     if enters == bool(held):
         return None
@@ -45,12 +45,12 @@ async def plan_for_order(desk: Desk, tenant: Tenant, account: Account, order: Or
     side, kind = Side(order.side), type_sent(order.type)
     if plans.waits(order):
         order = _with_trigger(desk, account, order, rules)
-    reference = order.price or _reference(desk, account, order, side)
     if order.reduce_only:
         order = within_position(tenant.state, account, order)
     is_exit = side == Side.SELL  # on spot every sale lowers what is held
     if is_on_margin(order.symbol):
         is_exit = order.quantity <= _closable(tenant.state, account, order)
+    reference = order.price or _reference(desk, account, order, side, is_exit=is_exit)
     if is_exit and is_on_margin(order.symbol):
         rules = replace(rules, min_notional=ZERO)  # what closes may be as small as what is held
     quantity, price = round_order(rules, side, kind, order.quantity, order.price, reference_price=reference)
@@ -86,15 +86,15 @@ def _with_trigger(desk: Desk, account: Account, order: Order, rules: SymbolRules
     return order
 
 
-def _reference(desk: Desk, account: Account, order: Order, side: Side) -> Decimal:
+def _reference(desk: Desk, account: Account, order: Order, side: Side, *, is_exit: bool) -> Decimal:
     """What an order without a limit is expected to fill at. What was triggered waits for no quote."""
     if plans.waits(order):
         return Decimal(order.stop_price)
     feed = account.connection.feed
-    is_known = desk.price(feed, order.symbol, side) is not None and not desk.is_distrusted(feed, order.symbol)
-    if order.triggered_at is not None and not is_known:
+    is_known = desk.is_fresh(feed, order.symbol) and not desk.is_distrusted(feed, order.symbol)
+    if order.triggered_at is not None and (not is_known or desk.price(feed, order.symbol, side) is None):
         return Decimal(order.stop_price)
-    return plans.price_of(desk, account, order.symbol, side)
+    return plans.price_of(desk, account, order.symbol, side, is_exit=is_exit)
 
 
 def within_position(state: TenantState, account: Account, order: Order) -> Order:

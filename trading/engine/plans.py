@@ -50,10 +50,16 @@ def waits(order: Order) -> bool:
     return order.type in TRIGGERED and order.triggered_at is None
 
 
-def price_of(desk: Desk, account: Account, symbol: str, side: Side) -> Decimal:
-    price = desk.price(account.connection.feed, symbol, side)
+def price_of(desk: Desk, account: Account, symbol: str, side: Side, *, is_exit: bool = False) -> Decimal:
+    """What an order at the market is expected to fill at. Raises NotReady while no price is known, and for one that is
+    older than ``quote_max_age_seconds``: nobody may have wanted to hear of the symbol since. An exit goes out at the
+    market of its moment whatever was told last."""
+    feed = account.connection.feed
+    price = desk.price(feed, symbol, side)
     if price is None:
         raise NotReady(f"no price of {symbol} is known yet")
+    if not is_exit and not desk.is_fresh(feed, symbol):
+        raise NotReady(f"the newest price of {symbol} is too old")
     return price
 
 

@@ -1,5 +1,6 @@
 """Orders through a real engine to a simulated exchange and back."""
 
+import time
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -10,11 +11,12 @@ import pytest
 from accounts.models import User
 from accounts.tenancy import tenant_scope
 from connections import database
+from connections.events import Quote
 from connections.gateways import OrderType, Side
 from connections.models import Connection
 from risk.services import set_policy
 from tests.connections.simulator.server import Keys
-from tests.trading.engine.harness import Bench, running_bench, until
+from tests.trading.engine.harness import FEED, SYMBOL, Bench, running_bench, until
 from trading.engine import sending
 from trading.models import Balance, Order, OrderAttempt, Position, Reservation, Trade
 from trading.services import cancel_order
@@ -53,6 +55,32 @@ async def test_a_market_order_is_filled_and_booked(alice: User, monkeypatch: pyt
     (reservation,) = await database.run(rows, alice, Reservation)
     assert reservation.released_at is not None
     assert reservation.remaining == 0
+
+
+async def test_an_entry_waits_for_a_price_that_isnt_too_old_and_an_exit_goes_out(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000", BTC="1")
+        quotes, size, long_ago = bench.engine.desk.quotes, Decimal(100), time.time_ns() - 61 * 10**9
+
+        async def is_told() -> bool:
+            return (FEED, SYMBOL) in quotes
+
+        bid, ask = await bench.quote_of_the_simulator()
+        await until(is_told)
+
+        async def is_old() -> bool:
+            return quotes[FEED, SYMBOL].seen_ns == long_ago
+
+        await bench.tell(Quote(SYMBOL, long_ago, bid, size, ask, size))
+        await until(is_old)
+        entry = await bench.order(alice, connection)
+        exit_ = await bench.order(alice, connection, side=Side.SELL)
+        await ended(bench, exit_, "filled")
+        assert (await bench.refreshed(entry)).status == "new"
+        await bench.quote_of_the_simulator()
+        await ended(bench, entry, "filled")
 
 
 async def test_a_limit_order_rests_and_is_cancelled(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
