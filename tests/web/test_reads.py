@@ -33,6 +33,7 @@ def test_a_trade_has_its_shape(as_alice: APIClient, alices: Owned) -> None:
         "id": str(alices.trade.pk), "order": str(alices.order.pk), "connection": str(alices.connection.pk),
         "exchange_trade_id": alices.trade.exchange_trade_id, "symbol": "BTC/USDT", "side": "buy", "quantity": "0.1",
         "price": "49000", "fee": "0.0001", "fee_asset": "BTC", "realized_pnl": "0", "liquidity": "",
+        "paper": False,
         "executed_at": "2026-11-20T12:00:00Z",
     }
 

@@ -53,6 +53,7 @@ FAIL = {
     ("get", "/api/health/ready"): "nothing runs besides this web process, and it says so",
     ("delete", "/api/connections/{id}"): "an order is open on it, which no engine cancels",
     ("post", "/api/strategy-instances/{id}/pause"): "it doesn't run",
+    ("post", "/api/strategy-instances/{id}/dry-run-lift"): "without a gate there is nothing to lift",
     ("get", "/api/connections/{id}/leverage"): "the account is a spot account",
     ("put", "/api/connections/{id}/leverage"): "the account is a spot account",
 }
