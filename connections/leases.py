@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,6 +30,8 @@ from desproject.lib.clock import SYSTEM_CLOCK, Clock
 log = structlog.get_logger(__name__)
 
 RunInDb = Callable[..., Awaitable[Any]]
+# Leases whose work ends within so long of each other are given back together.
+_GATHER_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,22 @@ class LeaseKeeper:
         return lease is not None and lease.epoch == epoch and self._clock.monotonic() < lease.valid_until
 
     async def release_all(self) -> None:
-        """Stops the work, then gives the leases back so that others needn't wait for their end."""
+        """Stops the work, and gives each lease back when its own has ended: others need wait neither for the leases'
+        end nor for work that takes longer, a send that isn't answered for example."""
+        ours = {*self.held, *self._leaving}
         self._lose(list(self.held))
-        if self._leaving:
-            await asyncio.wait(self._leaving.values())
+        await self._hand_back(self._mark_draining)
+        while self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=_GATHER_SECONDS)
+            if free := ours - self._leaving.keys():
+                ours -= free
+                await self._hand_back(partial(self._give_back, free))
+        await self._hand_back(self._forget)
+
+    async def _hand_back(self, step: Callable[[], None]) -> None:
+        """What comes to nothing here comes by itself: the leases end."""
         try:
-            await self._run_in_db(self._forget)
+            await self._run_in_db(step)
         except (DatabaseError, InterfaceError) as error:
             log.warning("leases_not_released", kind=self.kind, error=str(error))
         else:
@@ -237,6 +250,10 @@ class LeaseKeeper:
         Lease.objects.filter(kind=self.kind, owner=self.owner, key__in=keys).update(
             owner=None, expires_at=self._clock.now()
         )
+
+    def _mark_draining(self) -> None:
+        """The others' shares grow from now on."""
+        Process.objects.filter(pk=self.owner).update(draining=True)
 
     def _forget(self) -> None:
         now = self._clock.now()

@@ -21,6 +21,7 @@ ON_A_DATABASE = {
     "tick_to_order_1000_at_20": Benchmark("tick_to_order", {"instances": 1000, "rate": 20}),
     "tick_to_order_1000_at_100": Benchmark("tick_to_order", {"instances": 1000, "rate": 100}),
     "order_rate": Benchmark("order_rate", share=1.2),
+    "take_over": Benchmark("take_over"),
     "api_reads_by_1": Benchmark("api_reads", {"clients": 1}, share=0.4),
     "api_reads_by_8": Benchmark("api_reads", {"clients": 8}, share=0.4),
     "metrics_handler": Benchmark("metrics_handler", share=0.3),

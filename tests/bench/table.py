@@ -15,6 +15,7 @@ _DOCUMENTED = {
     "logins": "> 500/s, < 20 ms", "refreshes": "> 500/s, < 20 ms", "metrics_": "< 1 ms",
     "health_": "< 50 ms (p99, ours)",
     "market_quotes": "> 50,000/s", "market_depth": "> 20,000/s", "frame_to_price": "< 5 ms (p99)",
+    "take_over": "< 2 s",
 }  # fmt: skip
 _HEAD = "| what | database | DES | floor | ratio | documents | n |\n|---|---|---|---|---|---|---|"
 

@@ -159,6 +159,22 @@ async def test_work_that_wont_end_delays_no_renewal_and_isnt_given_back(clock: M
     assert set(other.keeper.held) == {"4", "5", "6", "7"}
 
 
+async def test_a_drained_process_gives_back_what_is_done_while_other_work_goes_on(clock: ManualClock) -> None:
+    """A send that its exchange doesn't answer keeps its own shard waiting, and no other."""
+    slow, other = SlowWorker(clock), Worker(clock)
+    await slow.keeper._round()
+    leaving = asyncio.create_task(slow.keeper.release_all())
+    async with asyncio.timeout(10):
+        while other.keeper.held.keys() != KEYS - {"7"}:
+            await other.keeper._round()
+            await asyncio.sleep(0.01)
+    assert not leaving.done()
+    slow.may_end.set()
+    await leaving
+    await other.keeper._round()
+    assert set(other.keeper.held) == KEYS
+
+
 async def test_a_key_isnt_gained_again_while_its_earlier_work_still_ends(clock: ManualClock) -> None:
     worker = SlowWorker(clock)
     await worker.keeper._round()
