@@ -15,12 +15,38 @@ _Lane = tuple[UUID, UUID]
 class SendSlots:
     """At most ``total`` sends at a time in a process, and at most half of them for one connection: a tenant whose
     exchange doesn't answer delays no other one. Of those who wait, the tenant with the fewest sends under way is next,
-    however many orders the others have. Exits have as many slots of their own: entries may hold theirs while they wait
-    for their turn at the exchange."""
+    however many orders the others have. Exits have as many slots of their own, shared in the same way: entries may hold
+    theirs while they wait for their turn at the exchange."""
+
+    def __init__(self, total: int) -> None:
+        self._entries, self._exits = _Slots(total), _Slots(total)
+
+    @property
+    def in_use(self) -> int:
+        """How many sends are under way."""
+        return self._entries.in_use + self._exits.in_use
+
+    @property
+    def waiting(self) -> int:
+        """How many want a slot and have none yet."""
+        return self._entries.waiting + self._exits.waiting
+
+    @contextlib.asynccontextmanager
+    async def slot(self, user_id: UUID, connection_id: UUID, *, is_exit: bool = False) -> AsyncIterator[None]:
+        """Waits for a slot and holds it inside the block."""
+        slots, lane = self._exits if is_exit else self._entries, (user_id, connection_id)
+        await slots.take(lane)
+        try:
+            yield
+        finally:
+            slots.give_back(lane)
+
+
+class _Slots:
+    """Slots of one kind, and who waits for them."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._exits = asyncio.Semaphore(total)
         self._share = max(total // 2, 1)
         # Sends under way, by lane and by user; only who has some stands there.
         self._lanes: Counter[_Lane] = Counter()
@@ -31,24 +57,9 @@ class SendSlots:
 
     @property
     def waiting(self) -> int:
-        """How many want a slot and have none yet."""
         return sum(map(len, list(self._waiting.values())))
 
-    @contextlib.asynccontextmanager
-    async def slot(self, user_id: UUID, connection_id: UUID, *, is_exit: bool = False) -> AsyncIterator[None]:
-        """Waits for a slot and holds it inside the block."""
-        if is_exit:
-            async with self._exits:
-                yield
-            return
-        lane = (user_id, connection_id)
-        await self._take(lane)
-        try:
-            yield
-        finally:
-            self._give_back(lane)
-
-    async def _take(self, lane: _Lane) -> None:
+    async def take(self, lane: _Lane) -> None:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(lane, deque()).append(granted)
         self._hand_out()
@@ -56,13 +67,13 @@ class SendSlots:
             await granted
         except asyncio.CancelledError:
             if not granted.cancelled():  # the slot came at the same moment
-                self._give_back(lane)
+                self.give_back(lane)
             elif granted in self._waiting.get(lane, ()):
                 self._waiting[lane].remove(granted)
                 self._forget_empty(lane)
             raise
 
-    def _give_back(self, lane: _Lane) -> None:
+    def give_back(self, lane: _Lane) -> None:
         self.in_use -= 1
         _count_down(self._lanes, lane)
         _count_down(self._users, lane[0])

@@ -3,6 +3,8 @@
 import asyncio
 from uuid import UUID, uuid4
 
+import pytest
+
 from trading.engine.committer import CommitUnknown
 from trading.engine.send_slots import SendSlots
 from trading.engine.state import TenantState
@@ -72,29 +74,37 @@ async def test_what_waits_to_be_decided_is_read_anew_after_a_commit_that_may_hav
     assert (actor.queue.pending, actor.queue.next()) == (0, None)
 
 
-async def test_one_connection_whose_exchange_hangs_leaves_slots_for_others() -> None:
+@pytest.mark.parametrize("is_exit", [False, True])
+async def test_one_connection_whose_exchange_hangs_leaves_slots_for_others(is_exit: bool) -> None:
     slots, hanging, other = SendSlots(4), uuid4(), uuid4()
     release = asyncio.Event()
 
     async def hang() -> None:
-        async with slots.slot(hanging, hanging):
+        async with slots.slot(hanging, hanging, is_exit=is_exit):
             await release.wait()
 
     stuck = [asyncio.create_task(hang()) for _ in range(10)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(1), slots.slot(other, other):
-        pass
+    async with asyncio.timeout(1), slots.slot(other, other, is_exit=is_exit):
+        assert slots.in_use == 3
     release.set()
     await asyncio.gather(*stuck)
-    assert (slots.in_use, slots.waiting, slots._lanes, slots._users) == (0, 0, {}, {})
+    assert (slots.in_use, slots.waiting) == (0, 0)
 
 
-async def test_tenants_take_turns_however_many_orders_and_connections_one_of_them_has() -> None:
+async def test_an_exit_waits_for_no_entries() -> None:
+    slots, alice = SendSlots(1), uuid4()
+    async with slots.slot(alice, alice), asyncio.timeout(1), slots.slot(alice, alice, is_exit=True):
+        assert slots.in_use == 2
+
+
+@pytest.mark.parametrize("is_exit", [False, True])
+async def test_tenants_take_turns_however_many_orders_and_connections_one_of_them_has(is_exit: bool) -> None:
     slots, alice, bob = SendSlots(2), uuid4(), uuid4()
     sent: list[str] = []
 
     async def send(user: UUID, name: str) -> None:
-        async with slots.slot(user, uuid4()):
+        async with slots.slot(user, uuid4(), is_exit=is_exit):
             sent.append(name)
             await asyncio.sleep(0)
 
@@ -108,11 +118,16 @@ async def test_tenants_take_turns_however_many_orders_and_connections_one_of_the
 
 async def test_who_gives_up_waiting_for_a_slot_leaves_no_trace() -> None:
     slots, user = SendSlots(1), uuid4()
+
+    async def wait() -> None:
+        async with slots.slot(user, user):
+            pass
+
     async with slots.slot(user, user):
-        waits = asyncio.create_task(slots._take((user, user)))
+        waits = asyncio.create_task(wait())
         await asyncio.sleep(0)
         assert slots.waiting == 1
         waits.cancel()
         await asyncio.gather(waits, return_exceptions=True)
         assert slots.waiting == 0
-    assert (slots.in_use, slots._lanes) == (0, {})
+    assert (slots.in_use, slots._entries._lanes, slots._entries._users) == (0, {}, {})
