@@ -265,8 +265,11 @@ def _status_after(order: Order, report: OrderReport) -> OrderStatus:
     adopted = current == OrderStatus.EXPIRED and given_up and told != OrderStatus.EXPIRED
     if current in TERMINAL and not adopted:
         return current
-    if told == OrderStatus.SUBMITTED and max(order.reported_quantity, report.filled_quantity):
+    has_filled = current == OrderStatus.PARTIALLY_FILLED or max(order.reported_quantity, report.filled_quantity) > 0
+    if has_filled and told == OrderStatus.SUBMITTED:
         told = OrderStatus.PARTIALLY_FILLED
+    elif has_filled and told == OrderStatus.REJECTED:
+        told = OrderStatus.CANCELLED  # what has traded wasn't rejected: the exchange ended the rest
     if not adopted and _RANK.get(told, _ENDED) <= _RANK.get(current, 0):
         return current
     if adopted and told == OrderStatus.REJECTED:

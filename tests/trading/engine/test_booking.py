@@ -230,6 +230,20 @@ def test_an_ended_order_ends_once(status: ReportStatus) -> None:
     assert second.events == []
 
 
+def test_a_rejection_after_a_partial_fill_cancels_the_rest_once_and_keeps_the_fill() -> None:
+    state, account, live = opened()
+    tell(state, account, live, report(ReportStatus.PARTIALLY_FILLED, "0.2", F1))
+
+    ended = tell(state, account, live, report(ReportStatus.REJECTED, "0.2", F1))
+    again = tell(state, account, live, report(ReportStatus.REJECTED, "0.2", F1))
+
+    assert (live.order.status, live.order.filled_quantity) == (OrderStatus.CANCELLED, Decimal("0.2"))
+    assert live.reservation is not None
+    assert live.reservation.released_at is not None
+    assert len(ended.events) == 1
+    assert again.is_empty
+
+
 def test_a_sale_holds_and_frees_the_base_asset() -> None:
     state, account, live = opened(side=Side.SELL)
     assert state.reserved(account.connection.pk, "BTC") == Decimal("1.0")
