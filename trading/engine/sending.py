@@ -1,6 +1,7 @@
 """From a committed attempt to the exchange and back: sent once, before its deadline, and asked for when in doubt."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -368,18 +369,20 @@ def post_report(desk: Desk, tenant: Tenant, order_id: UUID, report: OrderReport)
 async def _retry_later(
     desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, error: NothingHappened, result: Result
 ) -> None:
-    """The exchange did nothing: a new attempt later, under a new id, while the order is young enough."""
+    """The exchange did nothing: a new attempt later, under a new id, while the order is young enough and wanted."""
     if live.order.status != OrderStatus.PENDING:
         return
     number = live.attempt.number if live.attempt else 0
     pause = max(error.retry_after or 0, min(_FIRST_RETRY * number, _LONGEST_RETRY))
     if killed := tenant.state.killed(account.connection.pk, live.order.instance_id):
         await _end_killed(desk, tenant, account, live, killed, result)
+    elif live.unwanted.is_set():
+        await _end_unwanted(desk, tenant, account, live, result)
     elif live.tries_once or _gives_up(live.order, number, desk.clock.now() + timedelta(seconds=pause)):
         await _move(desk, tenant, account, live, OrderStatus.REJECTED, "not_sent", error.code, error.message, result)
     else:
         desk.in_flight.add(live.order.pk)
-        desk.spawn(_attempt_after(desk, tenant, live.order.pk, pause, result), f"retry-{live.order.pk}")
+        desk.spawn(_attempt_after(desk, tenant, live, pause, result), f"retry-{live.order.pk}")
 
 
 def _gives_up(order: Order, attempts: int, next_at: datetime) -> bool:
@@ -392,12 +395,18 @@ async def _end_killed(desk: Desk, tenant: Tenant, account: Account, live: LiveOr
     await _move(desk, tenant, account, live, OrderStatus.REJECTED, "killed", "RISK_KILL_SWITCH", why, result)
 
 
-async def _attempt_after(desk: Desk, tenant: Tenant, order_id: UUID, pause: float, result: Result) -> None:
+async def _end_unwanted(desk: Desk, tenant: Tenant, account: Account, live: LiveOrder, result: Result) -> None:
+    await _move(desk, tenant, account, live, OrderStatus.CANCELLED, "cancel", "", "", result)
+
+
+async def _attempt_after(desk: Desk, tenant: Tenant, live: LiveOrder, pause: float, result: Result) -> None:
+    """A cancel ends the pause: nothing is at the exchange now."""
     try:
-        await asyncio.sleep(pause)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.unwanted.wait(), pause)
     finally:
-        desk.in_flight.discard(order_id)
-    tenant.post(partial(_next_attempt, desk, tenant, order_id, result))
+        desk.in_flight.discard(live.order.pk)
+    tenant.post(partial(_next_attempt, desk, tenant, live.order.pk, result))
 
 
 async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID, result: Result) -> None:
@@ -405,6 +414,9 @@ async def _next_attempt(desk: Desk, tenant: Tenant, order_id: UUID, result: Resu
     live = tenant.state.orders.get(order_id)
     account = tenant.state.accounts.get(live.order.connection_id) if live else None
     if live is None or account is None or live.attempt is None or live.order.status != OrderStatus.PENDING:
+        return
+    if live.unwanted.is_set():
+        await _end_unwanted(desk, tenant, account, live, result)
         return
     deadline, deadline_at = desk.send_deadline(tenant.shard)
     again = attempt(tenant, live.order, live.attempt.number + 1, deadline_at)

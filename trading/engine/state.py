@@ -1,5 +1,6 @@
 """What an engine knows of a tenant, in memory: a copy of committed rows, replaced only after a commit."""
 
+import asyncio
 import copy
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,6 +69,8 @@ class LiveOrder:
     tries_once: bool = False
     # The answer to the newest attempt is in the tenant's mailbox: nobody need ask the exchange for it.
     answer_waits: bool = False
+    # Set when it is to be cancelled while nothing was heard of it yet: no further attempt is made.
+    unwanted: asyncio.Event = field(default_factory=asyncio.Event)
     # Why we cancel it, where nobody asked for that.
     cancelled_for: str = ""
 

@@ -166,7 +166,10 @@ def _cancel_killed(desk: Desk, tenant: Tenant) -> None:
 
 def start_cancel(desk: Desk, tenant: Tenant, live: LiveOrder, command: Command | None) -> None:
     """Cancels at the exchange in a task, unless one is busy with the order already. One without an answer waits: a
-    cancel that can't do anything yet must not keep the exchange from being asked."""
+    cancel that can't do anything yet must not keep the exchange from being asked. It only ends the attempts: an order
+    that didn't arrive isn't sent again."""
+    if live.order.status in UNANSWERED:
+        live.unwanted.set()
     if live.order.status in WORKING and live.order.pk not in desk.in_flight:
         desk.in_flight.add(live.order.pk)
         desk.spawn(_cancel_and_tell(desk, tenant, live, command), f"cancel-{live.order.pk}")

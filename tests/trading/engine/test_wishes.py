@@ -162,6 +162,36 @@ async def test_a_kill_switch_stops_the_next_attempt_of_an_order(alice: User, mon
     assert await count(alice, OrderAttempt) == 1
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+async def test_a_cancel_ends_the_attempts_of_an_order_at_once(
+    alice: User, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    """Whether it comes in the pause after an attempt, or while the exchange hasn't answered one yet."""
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await known(bench, alice)
+        if earlier:
+            await bench.simulator.fault("delay", path="/api/v3/order", seconds=0.5, count=1)
+        await bench.simulator.fault("http_error", path="/api/v3/order", status=503, code=-1008, retry_after=5, count=1)
+        await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection)
+
+        async def struck() -> bool:
+            return bool((await bench.simulator.counters())["faults"].get("delay" if earlier else "http_error"))
+
+        await until(struck)
+        await create(alice, Command, kind=CommandKind.CANCEL, order=order)
+        await has(bench, order, "cancelled")
+
+        async def told() -> bool:
+            return bool(await count(alice, Command, done_at__isnull=False))
+
+        await until(told)
+        ledger = await bench.simulator.ledger(keys)
+    assert ledger["orders"] == []
+    assert await count(alice, OrderAttempt) == await count(alice, OrderAttempt, outcome="not_sent") == 1
+
+
 async def test_the_systems_kill_switch_cancels_everybodys_orders_without_a_wake_up(
     alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
