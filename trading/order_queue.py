@@ -3,10 +3,12 @@
 Each tenant has a queue of its own, so nobody waits behind another one's orders. An engine has the first
 ``order_queue_batch`` of them in memory, what leaves the market at the head, and ``order_queue_overflow`` that follow
 them; the rest waits in the database, up to ``order_queue_size``, and past that an order is refused before it is
-accepted.
+accepted. What can't be decided yet (its exchange is away, its price isn't known) stays in the queue. Where not all fit
+into memory it steps back: it is tried again when all the others had their turn.
 """
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from uuid import UUID
 
 from django.conf import settings
@@ -38,11 +40,13 @@ def take_place() -> None:
     METRICS.count("orders.enqueued")
 
 
-def next_batch() -> tuple[list[UUID], int]:
-    """What an engine decides next, exits and sales first, then the oldest; and how many more there are."""
+def next_batch(tried: AbstractSet[UUID] = frozenset()) -> tuple[list[UUID], int]:
+    """What an engine decides next, exits and sales first, then the oldest; and how many more there are. Where not all
+    fit, those that were ``tried`` come last."""
     most = settings.CONFIG.order_queue_batch + settings.CONFIG.order_queue_overflow
     rows = _waiting().order_by("-reduce_only", "-side", "created_at").values_list("pk", flat=True)
-    batch: list[UUID] = list(rows[:most])
+    found: list[UUID] = list(rows[: most + len(tried)])
+    batch = sorted(found, key=tried.__contains__)[:most] if len(found) > most else found
     left = _waiting().count() - len(batch) if len(batch) == most else 0
     return batch, max(left, 0)
 

@@ -129,10 +129,12 @@ async def on_new_order(desk: Desk, tenant: Tenant, order_id: UUID, order: Order 
         await denying.end_unsent(desk, tenant, account, order, OrderStatus.EXPIRED, "EXPIRED", "its time was over")
         return
     try:
+        if not account.is_known:  # an exchange that is away isn't asked for each order: that would hold up all others
+            raise NotReady("the account's state is being read from the exchange")
         order = await replacing.in_its_place(tenant, order)
         plan = await planning.plan_for_order(desk, tenant, account, order)
         planning.check_group(desk, tenant, order)
-        if not (account.is_known if plan.is_exit else account.entries_open):
+        if not (plan.is_exit or account.entries_open):
             raise NotReady("the account's state is being read from the exchange")
         checks.keep_plan_fresh(desk, tenant, plan)
         checks.keep_pace(desk, tenant.state, plan)

@@ -34,7 +34,7 @@ async def look(desk: Desk, tenant: Tenant) -> None:
     """Reads everything that was asked for and acts on it: settings first, then kill switches, cancels, new orders."""
     take_settings(tenant.state, await run_in_db(read_settings, tenant.user_id))
     enforce(desk, tenant)
-    wishes = await run_in_db(_read_wishes, tenant.user_id, set(tenant.queue.known))
+    wishes = await run_in_db(_read_wishes, tenant.user_id, set(tenant.queue.known), set(tenant.queue.tried))
     desk.figures["queue_overflowed"] += tenant.queue.refill(wishes.order_ids, wishes.orders, wishes.left)
     for command in wishes.commands:
         await _carry_out(desk, tenant, command)
@@ -45,7 +45,7 @@ async def look(desk: Desk, tenant: Tenant) -> None:
 def _decide_soon(desk: Desk, tenant: Tenant) -> None:
     if tenant.queue:
         tenant.post(partial(_decide_next, desk, tenant), key="orders")
-    elif tenant.queue.left and tenant.queue.has_moved:
+    elif tenant.queue.goes_on:
         tenant.post(partial(look, desk, tenant), key="look")
 
 
@@ -55,7 +55,7 @@ async def _decide_next(desk: Desk, tenant: Tenant) -> None:
         order = tenant.queue.next()
         if order is not None and _is_new(tenant, order.pk):
             await conditional.decide(desk, tenant, order.pk, order)
-            tenant.queue.has_moved |= not _is_new(tenant, order.pk)
+            tenant.queue.was_tried(order.pk, waits=_is_new(tenant, order.pk))
     finally:
         _decide_soon(desk, tenant)
 
@@ -145,9 +145,9 @@ class _Wishes:
     commands: list[Command]
 
 
-def _read_wishes(user_id: UUID, known: AbstractSet[UUID]) -> _Wishes:
+def _read_wishes(user_id: UUID, known: AbstractSet[UUID], tried: AbstractSet[UUID]) -> _Wishes:
     with tenant_scope(user_id):
-        order_ids, left = order_queue.next_batch()
+        order_ids, left = order_queue.next_batch(tried)
         orders = order_queue.read([each for each in order_ids if each not in known])
         return _Wishes(order_ids, orders, left, list(Command.objects.filter(done_at__isnull=True).order_by("id")))
 

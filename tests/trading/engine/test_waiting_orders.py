@@ -46,6 +46,16 @@ def test_orders_past_its_size_overflow_and_each_is_counted_once() -> None:
     assert (len(queue), queue.pending, queue.overflow, queue.max_pending) == (4, 9, 7, 9)
 
 
+def test_it_goes_on_until_each_was_tried_once() -> None:
+    queue, rows = WaitingOrders(2), orders(3)
+    refilled(queue, rows[:2], left=1)
+    for row in rows[:2]:
+        queue.was_tried(row.pk, waits=True)
+    assert (queue.goes_on, queue.tried) == (True, {row.pk for row in rows[:2]})
+    refilled(queue, [rows[2], rows[0]], left=1)
+    assert (queue.goes_on, queue.tried) == (False, set())
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("redis_server")
 async def test_a_burst_beyond_memory_is_decided_to_the_last_order_without_waiting_for_a_sweep(
@@ -77,3 +87,24 @@ async def test_a_burst_beyond_memory_is_decided_to_the_last_order_without_waitin
         await until(all_are)
         queue = bench.engine.tenants[alice.pk].queue
         assert (queue.pending, queue.overflow) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("redis_server")
+async def test_orders_that_cant_be_decided_yet_hold_up_no_others_though_they_fill_the_memory(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings.CONFIG, "order_queue_batch", 2)
+    monkeypatch.setattr(settings.CONFIG, "order_queue_overflow", 1)
+    async with running_bench(monkeypatch) as bench:
+        connection, _ = await bench.bind(alice, USDT="100000")
+        # No price of these is told.
+        waiting = [await bench.order(alice, connection, symbol="ETH/USDT") for _ in range(5)]
+        bid, _ = await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection, type=OrderType.LIMIT, price=bid - 500)
+
+        async def is_sent() -> bool:
+            return (await bench.refreshed(order)).status == OrderStatus.SUBMITTED
+
+        await until(is_sent, seconds=5)
+        assert [(await bench.refreshed(each)).status for each in waiting] == [OrderStatus.NEW] * 5
