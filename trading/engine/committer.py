@@ -113,20 +113,21 @@ class WriteSet:
     epoch: int
     intent: Scope | None = None
     creates: list[models.Model] = field(default_factory=list)
-    updates: list[tuple[models.Model, tuple[str, ...]]] = field(default_factory=list)
+    updates: list[tuple[models.Model, tuple[str, ...], str]] = field(default_factory=list)
 
     def create(self, *rows: models.Model) -> None:
         self.creates.extend(rows)
 
-    def update(self, row: models.Model, *fields: str) -> None:
-        self.updates.append((row, fields))
+    def update(self, row: models.Model, *fields: str, was: str = "") -> None:
+        """``was``: the status that the row must still have in the database, else the set is refused as a BadRow."""
+        self.updates.append((row, fields, was))
 
-    def save(self, row: models.Model, *fields: str) -> None:
+    def save(self, row: models.Model, *fields: str, was: str = "") -> None:
         """Creates a row that isn't in the database yet, else updates the fields."""
         if row._state.adding:
             self.create(row)
         else:
-            self.update(row, *fields)
+            self.update(row, *fields, was=was)
 
 
 @dataclass(slots=True)
@@ -310,11 +311,13 @@ def _create(statements: Statements, sets: Sequence[WriteSet]) -> list[row_writer
 
 def _update(statements: Statements, sets: Sequence[WriteSet]) -> list[row_writer.Confirm]:
     """Rows of one kind of which the same fields change go together; a tenant has one set in a group."""
-    by_kind: dict[tuple[type[models.Model], tuple[str, ...]], list[models.Model]] = defaultdict(list)
+    by_kind: dict[tuple[type[models.Model], tuple[str, ...], str], list[models.Model]] = defaultdict(list)
     for writes in sets:
-        for row, fields in writes.updates:
+        for row, fields, was in writes.updates:
             # What users change has a stamp by which the sweep finds their changes: a fill isn't one.
             if hasattr(row, "updated_at") and not isinstance(row, StrategyInstance):
                 fields = (*fields, "updated_at")
-            by_kind[type(row), fields].append(row)
-    return [row_writer.update(statements, model, fields, rows) for (model, fields), rows in by_kind.items()]
+            by_kind[type(row), fields, was].append(row)
+    return [
+        row_writer.update(statements, model, fields, rows, was=was) for (model, fields, was), rows in by_kind.items()
+    ]

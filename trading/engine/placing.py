@@ -43,7 +43,7 @@ async def place(desk: Desk, tenant: Tenant, plan: Plan) -> None:
         writes.intent = Scope(tenant.user_id, plan.account.connection.pk, plan.order.instance_id)
     if plan.signal is not None:
         writes.create(plan.signal)
-    writes.save(live.order, *_DECIDED_FIELDS)
+    writes.save(live.order, *_DECIDED_FIELDS, was=OrderStatus.NEW)  # not if it was cancelled meanwhile
     if live.attempt is not None:
         writes.create(live.attempt)
     if live.reservation is not None:

@@ -47,14 +47,19 @@ def insert(statements: Statements, model: type[models.Model], rows: Sequence[mod
 
 
 def update(
-    statements: Statements, model: type[models.Model], names: Sequence[str], rows: Sequence[models.Model]
+    statements: Statements,
+    model: type[models.Model],
+    names: Sequence[str],
+    rows: Sequence[models.Model],
+    *,
+    was: str = "",
 ) -> Confirm:
     """Stores these fields of rows of tenants in scope, each row once. Confirming raises DatabaseError when one of them
-    isn't there."""
+    isn't there, or its status isn't what it ``was`` to be (where that is given)."""
     require_in_scope(row.user_id for row in rows)  # type: ignore[attr-defined]  # see above
-    sql, fields = _change(model, tuple(names))
-    own = connections[DEFAULT_DB_ALIAS]
-    changed = statements.write(sql, [[_value(row, field, False, own) for field in fields] for row in rows])
+    sql, fields = _change(model, tuple(names), has_status=bool(was))
+    own, last = connections[DEFAULT_DB_ALIAS], [was] if was else []
+    changed = statements.write(sql, [[*(_value(row, field, False, own) for field in fields), *last] for row in rows])
 
     def confirm() -> None:
         if changed() != len(rows):
@@ -111,12 +116,13 @@ def _recordset(fields: _Fields) -> str:
 
 
 @cache
-def _change(model: type[models.Model], names: tuple[str, ...]) -> tuple[str, _Fields]:
+def _change(model: type[models.Model], names: tuple[str, ...], *, has_status: bool) -> tuple[str, _Fields]:
     meta = model._meta
     fields = [meta.get_field(name) for name in names]
     settings = ", ".join(f"{_quoted(field)} = %s" for field in fields)
     found_by = [meta.pk, meta.get_field("user")]
-    conditions = " AND ".join(f"{_quoted(field)} = %s" for field in found_by)
+    compared = [*found_by, meta.get_field("status")] if has_status else found_by
+    conditions = " AND ".join(f"{_quoted(field)} = %s" for field in compared)
     sql = f"UPDATE {_table(model)} SET {settings} WHERE {conditions}"  # noqa: S608  # see above
     return sql, [*fields, *found_by]  # type: ignore[list-item]
 

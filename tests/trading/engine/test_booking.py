@@ -268,7 +268,7 @@ def test_fills_of_two_days_in_one_report_count_for_each_day() -> None:
     assert counts == {today - timedelta(days=1): 1, today: 8}
     writes = WriteSet(ALICE, 0, 1)
     change.write(writes)
-    rows = [*writes.creates, *(row for row, _ in writes.updates)]
+    rows = [*writes.creates, *(row for row, *_ in writes.updates)]
     stored = {row.date for row in rows if isinstance(row, RiskMetrics)}
     assert stored == counts.keys()
 

@@ -15,8 +15,10 @@ from desproject.lib.clock import SYSTEM_CLOCK
 from risk.models import KillLevel, KillSwitch
 from trading.engine import committer
 from trading.engine.committer import BadRow, Committer, CommitUnknown, Fenced, Killed, Scope, WriteSet, write_group
+from trading.engine.state import changed
 from trading.engine_count import SHARD
 from trading.models import Decision, Order, Signal, StrategyInstance
+from trading.order_states import OrderStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EPOCH = 3
@@ -161,6 +163,36 @@ def test_a_signal_is_decided_once_and_a_bad_row_hurts_only_its_own_set(alice: Us
     assert isinstance(results[0], BadRow)
     assert results[1] is None
     assert stored(bob) == {"b"}
+
+
+def test_an_order_that_was_cancelled_meanwhile_isnt_placed_and_hurts_only_its_own_set(alice: User, bob: User) -> None:
+    lease_of(alice)
+    lease_of(bob)
+    gone, other = order_of(alice), order_of(bob)
+    with tenant_scope(alice.pk):
+        Order.objects.filter(pk=gone.pk).update(status=OrderStatus.CANCELLED)
+
+    first, second = asyncio.run(_commit_all([placing_set(gone), placing_set(other)]))
+
+    assert isinstance(first, BadRow)
+    assert second is None
+    with tenant_scope(alice.pk, bob.pk):
+        assert {row.pk: row.status for row in Order.objects.all()} == {gone.pk: "cancelled", other.pk: "pending"}
+
+
+def order_of(user: User) -> Order:
+    connection = connection_of(user)
+    with tenant_scope(user.pk):
+        row: Order = Order.objects.create(
+            user=user, connection=connection, symbol="BTC/USDT", side="buy", type="market", quantity=Decimal(1)
+        )
+    return row
+
+
+def placing_set(order: Order) -> WriteSet:
+    writes = WriteSet(order.user_id, shard_of(order.user_id), EPOCH)
+    writes.save(changed(order, status=OrderStatus.PENDING), "status", was=OrderStatus.NEW)
+    return writes
 
 
 @pytest.mark.database("postgresql", reason="SQLite needs no plan beforehand")

@@ -16,6 +16,7 @@ from connections.gateways import OrderType, Side, TimeInForce
 from connections.models import Connection
 from risk.models import KillLevel, KillSwitch
 from tests.trading.engine.harness import SYMBOL, Bench, running_bench, until
+from trading.engine import planning
 from trading.engine.engine import Engine
 from trading.leak_drill import answer_leak
 from trading.models import Command, CommandKind, Order, OrderAttempt, Position
@@ -332,6 +333,35 @@ async def test_an_order_that_the_database_refuses_ends_instead_of_being_tried_fo
         ledger = await bench.simulator.ledger(keys)
     assert done.reject_code == "NOT_STORABLE"
     assert ledger["orders"] == []
+
+
+async def test_an_order_that_was_cancelled_in_the_database_while_it_was_decided_isnt_sent(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_for_order, planned = planning.plan_for_order, list[Order]()
+
+    async def cancelled_meanwhile(desk: Any, tenant: Any, account: Any, order: Order) -> Any:
+        plan = await plan_for_order(desk, tenant, account, order)
+        await within(alice, lambda: Order.objects.filter(pk=order.pk).update(status=OrderStatus.CANCELLED))
+        planned.append(order)
+        return plan
+
+    monkeypatch.setattr(planning, "plan_for_order", cancelled_meanwhile)
+    async with running_bench(monkeypatch) as bench:
+        connection, keys = await bench.bind(alice, USDT="100000")
+        await known(bench, alice)
+        await bench.quote_of_the_simulator()
+        order = await bench.order(alice, connection)
+
+        async def is_decided() -> bool:
+            return bool(planned) and not bench.engine.tenants[alice.pk].is_busy
+
+        await until(is_decided)
+        await bench.stop()
+        ledger = await bench.simulator.ledger(keys)
+    assert ledger["orders"] == []
+    assert (await bench.refreshed(order)).status == "cancelled"
+    assert await count(alice, OrderAttempt) == 0
 
 
 def _order_with_attempt(user: User, connection: Connection) -> Order:
