@@ -12,6 +12,7 @@ The errors, split by what a caller does about them::
     │   ├── Unreachable          no connection could be made, or the exchange says it is overloaded
     │   └── DeadlinePassed       we stopped ourselves before sending
     ├── OrderRejected            permanent: the exchange said no
+    │   └── FilterRefused        the order doesn't fit the symbol's filters: they may have changed
     ├── OutcomeUnknown           it may have happened; ask by client order id before anything else
     ├── UnknownOrder             the exchange doesn't know the order
     ├── KeyRefused               key, signature, address or permission refused; the connection is unhealthy
@@ -98,6 +99,10 @@ class OrderRejected(GatewayError):
     def __init__(self, message: str, *, exchange_code: str) -> None:
         super().__init__(message)
         self.exchange_code = exchange_code
+
+
+class FilterRefused(OrderRejected):
+    """The order breaks the symbol's filters (steps, least and most) as the exchange has them now."""
 
 
 class OutcomeUnknown(GatewayError):

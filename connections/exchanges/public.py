@@ -20,6 +20,7 @@ from connections.exchanges.wire import Symbols
 from connections.gateways import (
     Banned,
     DeadlinePassed,
+    FilterRefused,
     GatewayError,
     NothingHappened,
     OutcomeUnknown,
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 SYMBOLS_SECONDS = 3600.0
+# A filter that refused an order may have changed since: the table is believed for no longer than this then.
+_DOUBTED_SECONDS = 60.0
 READ_SECONDS = 10.0
 # An order is answered in milliseconds; past this it is better asked for.
 WRITE_SECONDS = 5.0
@@ -59,6 +62,7 @@ class VenuePublic(ABC):
         self.clock = ServerClock(network.clock)
         self._symbols: Symbols | None = None
         self._symbols_read_at = 0.0
+        self._are_symbols_doubted = False
         self._symbols_lock = asyncio.Lock()
         self._rereading: asyncio.Task[None] | None = None
         self._clock_lock = asyncio.Lock()
@@ -85,22 +89,25 @@ class VenuePublic(ABC):
         return (await self.symbol_table()).rules
 
     async def symbol_table(self) -> Symbols:
-        """Read by whoever comes first, and again each hour, beside the work: no order waits for that."""
+        """Read by whoever comes first, and again each hour, or sooner after a filter refused an order. That is done
+        beside the work: no order waits for it."""
         if self._symbols is None:
             async with self._symbols_lock:
                 if self._symbols is None:
                     await self._read_symbols()
-        elif self._is_table_old() and (self._rereading is None or self._rereading.done()):
-            self._rereading = asyncio.create_task(self._reread_symbols(), name="symbols")
+        self._reread_old_symbols()
         assert self._symbols is not None  # noqa: S101  # read above, and never unset
         return self._symbols
 
-    def _is_table_old(self) -> bool:
-        return self.network.clock.monotonic() - self._symbols_read_at >= SYMBOLS_SECONDS
+    def _reread_old_symbols(self) -> None:
+        age = self.network.clock.monotonic() - self._symbols_read_at
+        is_old = age >= (_DOUBTED_SECONDS if self._are_symbols_doubted else SYMBOLS_SECONDS)
+        if self._symbols is not None and is_old and (self._rereading is None or self._rereading.done()):
+            self._rereading = asyncio.create_task(self._reread_symbols(), name="symbols")
 
     async def _read_symbols(self) -> None:
         self._symbols = await self._ask_symbols()
-        self._symbols_read_at = self.network.clock.monotonic()
+        self._symbols_read_at, self._are_symbols_doubted = self.network.clock.monotonic(), False
 
     async def _reread_symbols(self) -> None:
         """The old table serves on where a new one can't be had."""
@@ -180,6 +187,9 @@ class VenuePublic(ABC):
             return answer.body
         refused = self._refusal(call, answer)
         await self._obey(call, refused)
+        if isinstance(refused, FilterRefused):
+            self._are_symbols_doubted = True
+            self._reread_old_symbols()
         raise refused
 
     @abstractmethod

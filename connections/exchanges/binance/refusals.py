@@ -10,6 +10,7 @@ from connections.exchanges.call import Purpose, unsure
 from connections.exchanges.network import Answer
 from connections.gateways import (
     Banned,
+    FilterRefused,
     GatewayError,
     KeyRefused,
     NothingHappened,
@@ -31,6 +32,8 @@ DUPLICATE_ORDER = "Duplicate order sent."
 # USD-M's code of a client id that is in use.
 _DUPLICATE_ID = -4116
 _UNKNOWN_ORDER = "Unknown order sent."
+# Spot has one code for every filter, USD-M one for each.
+_FILTERS = {-1013, -1111, -4002, -4004, -4005, -4013, -4014, -4023, -4164}
 
 
 class ClockOff(NothingHappened):
@@ -80,7 +83,8 @@ def _about_the_order(code: int, message: str, purpose: Purpose) -> GatewayError:
     is_duplicate = code == _DUPLICATE_ID or (code == -2010 and message == DUPLICATE_ORDER)
     if is_duplicate and purpose is Purpose.PLACE:
         return OutcomeUnknown("the exchange has an open order with this client id")
-    return OrderRejected(message or f"the exchange refused with {code}", exchange_code=str(code))
+    kind = FilterRefused if code in _FILTERS else OrderRejected
+    return kind(message or f"the exchange refused with {code}", exchange_code=str(code))
 
 
 def _body(answer: Answer) -> ErrorAnswer | None:

@@ -10,6 +10,7 @@ from connections.exchanges.call import Purpose
 from connections.exchanges.network import Answer
 from connections.gateways import (
     Banned,
+    FilterRefused,
     GatewayError,
     KeyRefused,
     NothingHappened,
@@ -52,7 +53,8 @@ def refused(
         (400, -1022, "", KeyRefused, KeyRefused, KeyRefused),
         (401, -2014, "", KeyRefused, KeyRefused, KeyRefused),
         (401, -2015, "", KeyRefused, KeyRefused, KeyRefused),
-        (400, -1013, FILTER, OrderRejected, OrderRejected, OrderRejected),
+        (400, -1013, FILTER, FilterRefused, FilterRefused, FilterRefused),
+        (400, -4014, "Price not increased by tick size.", *[FilterRefused] * 3),
         (400, -2010, "Account has insufficient balance for requested action.", *[OrderRejected] * 3),
         (400, -2010, "Duplicate order sent.", OutcomeUnknown, OrderRejected, OrderRejected),
         (400, -4116, "ClientOrderId is duplicated.", OutcomeUnknown, OrderRejected, OrderRejected),

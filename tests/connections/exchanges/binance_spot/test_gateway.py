@@ -65,6 +65,22 @@ async def test_rules_are_the_exchanges_filters_and_read_once(
     assert simulator.spot.requests["GET /api/v3/exchangeInfo"] == 1
 
 
+async def test_a_filter_failure_has_the_symbols_read_anew_once_a_minute_at_most(
+    gateway: BinanceSpotGateway, simulator: SimulatorServer
+) -> None:
+    public = public_of(gateway)
+    await gateway.rules("BTC/USDT")
+    public._symbols_read_at -= 61
+
+    for number in range(3):
+        with pytest.raises(OrderRejected, match="LOT_SIZE"):
+            await gateway.place_order(market_order(f"order-{number}", quantity="0.000001"), deadline())
+        if public._rereading is not None:
+            await public._rereading
+
+    assert simulator.spot.requests["GET /api/v3/exchangeInfo"] == 2
+
+
 async def test_the_account_is_complete_and_exact(gateway: BinanceSpotGateway) -> None:
     await gateway.place_order(resting_order(), deadline())
     snapshot = await gateway.account()
