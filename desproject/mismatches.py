@@ -10,6 +10,7 @@ Both must agree to the last decimal once trading is quiet. Each difference has a
 | order_status, order_filled | both know the order and disagree on how it ended or on what was filled |
 | sent_twice, accepted_twice | a client order id that the exchange received, or took, more than once |
 | placed_twice | an order of which the exchange took more than one attempt |
+| resent_blindly | an order of which the exchange received another attempt, though an earlier one may have arrived |
 | fill_unknown_here, fill_unknown_there | a fill that only one side has |
 | fill_differs | both have the fill, with another price, quantity or fee |
 | balance | another amount of an asset |
@@ -77,8 +78,8 @@ class _Comparison:
         self._connection = connection
         self._account = account
         self._orders = {order.pk: order for order in Order.objects.filter(connection_id=connection)}
-        attempts = OrderAttempt.objects.filter(connection_id=connection)
-        self._order_of = {attempt.client_order_id: self._orders[attempt.order_id] for attempt in attempts}
+        self._attempts = list(OrderAttempt.objects.filter(connection_id=connection).order_by("number"))
+        self._order_of = {attempt.client_order_id: self._orders[attempt.order_id] for attempt in self._attempts}
         # Placed by hand: our name of it is the one that it has there.
         self._order_of |= {order.client_order_id: order for order in self._orders.values() if order.elsewhere}
 
@@ -125,6 +126,19 @@ class _Comparison:
         for order, count in attempts.items():
             if count > 1:
                 yield self._mismatch("placed_twice", order, count, 1)
+        yield from self._blind_resends()
+
+    def _blind_resends(self) -> Iterator[Mismatch]:
+        """Another attempt may follow only one that is known to have done nothing."""
+        followed: dict[UUID, OrderAttempt] = {}
+        for attempt in self._attempts:
+            if attempt.client_order_id not in self._account["received"]:
+                continue
+            before = followed.get(attempt.order_id)
+            if before is not None and before.outcome != "not_sent":
+                outcome = before.outcome or "no answer"
+                yield self._mismatch("resent_blindly", before.order_id, attempt.client_order_id, outcome)
+            followed[attempt.order_id] = attempt
 
     def _fills(self) -> Iterator[Mismatch]:
         theirs = {

@@ -176,6 +176,26 @@ def test_an_order_that_nobody_knows_the_end_of_is_found(connection: Connection) 
     assert set(_kinds(connection, LEDGER)) == {"order_unsettled", "order_status"}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "kinds"), [("unknown", ["resent_blindly"]), ("", ["resent_blindly"]), ("not_sent", [])]
+)
+def test_a_second_attempt_may_follow_only_one_that_did_nothing(
+    connection: Connection, outcome: str, kinds: list[str]
+) -> None:
+    """Both were received, and only the second was taken."""
+    _change(connection, OrderAttempt, outcome=outcome)
+    rows = {"user": User.objects.get(pk=connection.user_id), "connection": connection}
+    with tenant_scope(connection.user_id):
+        order = Order.objects.get(client_order_id="a1")
+        OrderAttempt.objects.create(
+            **rows, client_order_id="a2", order=order, number=2, shard=1, epoch=1, send_deadline=MOMENT
+        )
+    ledger = copy.deepcopy(LEDGER)
+    ledger["accounts"][KEY]["orders"][0]["client_order_id"] = "a2"
+    ledger["accounts"][KEY]["received"]["a2"] = 1
+    assert _kinds(connection, ledger) == kinds
+
+
 def test_an_order_given_up_as_never_sent_needs_no_counterpart(connection: Connection) -> None:
     rows = {"user": User.objects.get(pk=connection.user_id), "connection": connection}
     with tenant_scope(connection.user_id):

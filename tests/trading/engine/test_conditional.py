@@ -14,6 +14,7 @@ from connections import database
 from connections.events import BookState, PublicTrade
 from connections.gateways import Side
 from connections.models import Connection
+from desproject.mismatches import compare
 from risk.models import KillLevel, KillSwitch
 from tests.connections.simulator.server import Keys
 from tests.trading.engine.harness import SYMBOL, Bench, running_bench, until
@@ -221,7 +222,7 @@ async def test_a_stop_goes_on_where_an_order_would_give_up(alice: User, monkeypa
 
 async def test_a_stop_that_never_arrived_is_sent_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_bench(monkeypatch) as bench:
-        _, keys = await bench.bind(alice, BTC="0.5")
+        connection, keys = await bench.bind(alice, BTC="0.5")
         bid, _ = await bench.quote_of_the_simulator()
         stop = await held(bench, alice, stop_price=bid - 100)
         await bench.simulator.fault("drop_before", path="/api/v3/order", count=1)
@@ -229,6 +230,11 @@ async def test_a_stop_that_never_arrived_is_sent_again(alice: User, monkeypatch:
         await has(bench, stop, "filled")
         assert (await bench.simulator.counters())["faults"]["drop_before"] == 1
         assert len(await at_the_exchange(bench, keys)) == 1
+        ledger = await bench.simulator.control("GET", "/ledger")
+    # It had come to the exchange's door, and was asked for before the second: that is no blind resend.
+    assert len(ledger["accounts"][keys.api_key]["received"]) == 2
+    differences = await database.run(compare, ledger, {connection.pk: keys.api_key}, [alice.pk])
+    assert "resent_blindly" not in {each.kind for each in differences}
 
 
 async def test_a_kill_switch_ends_what_waits(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
