@@ -21,7 +21,7 @@ import aiohttp
 import psycopg
 
 from tests.drills.chaos.site import LEASE_SECONDS, Site
-from tests.drills.chaos.venues import VENUES
+from tests.drills.chaos.venues import VENUES, Venue
 
 _LONGER_SECONDS = 60.0
 _LONGER_PAUSE = 3.0
@@ -65,17 +65,22 @@ class Disturber:
         }
 
     async def run(self, seconds: float) -> None:
-        """Strikes for so long, so often that the whole deck is dealt in two thirds of it, every 6 s at least; then a
-        while longer with what found nothing to strike: no open socket, no order on its way."""
-        pause = min(6.0, seconds * 2 / 3 / len(self.deck))
+        """Strikes for so long: the whole deck in two thirds of it, then again what found nothing to strike (no open
+        socket, no order on its way) before any kind comes twice; if need be a while longer."""
         now = asyncio.get_running_loop().time
-        end = now() + seconds
+        began, end = now(), now() + seconds
+        beat = min(6.0, seconds * 2 / 3 / len(self.deck))
         cards: list[str] = []
+        dealt = 0
         while now() < end:
             if not cards:
-                cards = self._random.sample(list(self.deck), len(self.deck))
+                counts = await self._counts()
+                left = [kind for kind, count in counts.items() if not count] or list(self.deck)
+                cards = self._random.sample(left, len(left))
             await self._strike(cards.pop())
-            await asyncio.sleep(self._random.uniform(0.5, 1.5) * pause)
+            dealt += 1
+            # By the clock: a blow that takes long itself is followed sooner by the next.
+            await asyncio.sleep(max(began + dealt * beat - now(), self._random.uniform(0.2, 0.4) * beat))
         end += _LONGER_SECONDS
         while now() < end and (left := [kind for kind, count in (await self._counts()).items() if not count]):
             await self._strike(self._random.choice(left))
@@ -174,13 +179,17 @@ class Disturber:
 
     def _faults(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """By name: one fault to set (connections/simulator/faults.py)."""
-        pick = self._random.choice
+        shares = [venue.share for venue in VENUES]
+
+        def where() -> Venue:
+            """As often as the venue is traded on: a fault strikes only what comes."""
+            return self._random.choices(VENUES, shares)[0]
 
         def placing() -> dict[str, Any]:
-            return {"path": pick(VENUES).place_path, "method": "POST"}
+            return {"path": where().place_path, "method": "POST"}
 
         def anything() -> dict[str, Any]:
-            return {"path": pick(VENUES).prefix}
+            return {"path": where().prefix}
 
         return {
             "cuts market sockets": lambda: {"kind": "ws_cut", "socket": "market", "abort": True},

@@ -133,7 +133,8 @@ def _environment_of(pid: int) -> list[bytes]:
 
 @contextmanager
 def running(*exchange_options: str, environment: Mapping[str, str] | None = None) -> Iterator[Site]:
-    """A site that is being started; everything of it is gone at the end."""
+    """A site that is being started; everything of it is gone at the end, by SIGTERM too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="des-chaos-") as name, _ending() as at_end:
         folder = Path(name)
         cluster = Cluster()
