@@ -1,42 +1,63 @@
-"""An engine in a process of its own that fires an arbitrage and dies at a point, or makes both sides even again.
-
-    python -m tests.trading.engine.dying_arbitrage fire <failpoint>
-    python -m tests.trading.engine.dying_arbitrage recover
-
-``recover`` prints the fire and every difference from the simulator's ledger, as JSON.
-"""
+"""An engine in a process of its own that fires an arbitrage and dies at a point; and another one that makes both sides
+even again."""
 
 import asyncio
-import json
-import os
-import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
+from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-import aiohttp
-import django
-
-django.setup()
-
-from accounts.models import User  # noqa: E402  # models can be imported only now
-from accounts.tenancy import everyone, tenant_scope  # noqa: E402
-from connections import database  # noqa: E402
-from connections.custody import seal_credentials  # noqa: E402
-from connections.gateways import Credentials  # noqa: E402
-from connections.models import Connection  # noqa: E402
-from connections.simulator.control import TOKEN_HEADER  # noqa: E402
-from connections.streaming.host import StreamHost  # noqa: E402
-from desproject.mismatches import compare  # noqa: E402
-from tests.trading.engine.dying_engine import _until  # noqa: E402
-from trading.engine import failpoints  # noqa: E402
-from trading.engine.engine import Engine  # noqa: E402
-from trading.models import ArbitrageFire, Balance, FireStatus, Order  # noqa: E402
-from trading.order_states import TERMINAL  # noqa: E402
-from trading.serializers import FireSerializer  # noqa: E402
-from trading.services import create_instance, start_instance  # noqa: E402
+from accounts.models import User
+from accounts.tenancy import everyone, tenant_scope
+from connections import database
+from connections.custody import seal_credentials
+from connections.gateways import Credentials
+from connections.models import Connection
+from connections.streaming.host import StreamHost
+from desproject.mismatches import compare
+from tests.trading.engine.dying_engine import arm, ledger, until
+from tests.trading.engine.forked import heard
+from trading.engine.engine import Engine
+from trading.models import ArbitrageFire, Balance, FireStatus, Order
+from trading.order_states import TERMINAL
+from trading.serializers import FireSerializer
+from trading.services import create_instance, start_instance
 
 VENUES = ("upbit", "bithumb")
-_SECONDS = 20.0
+
+
+async def fire(pipe: Pipe, point: str) -> None:
+    """Fires once, and dies at the point."""
+    async with _running():
+        user = await database.run(User.objects.create_user, "alice@example.org", "correct-horse-battery")
+        first, second = await database.run(_bind, user)
+        await until(_are_known)
+        arm(point, "kill")
+        await database.run(_start, user, first, second)
+        await heard(pipe)
+
+
+async def recover(pipe: Pipe, control: tuple[str, str]) -> None:
+    """Says the fire and every difference from the simulator's ledger, once both sides are even."""
+    async with _running():
+        await until(_is_even)
+        for _ in range(50):  # balances are told by the streams
+            found = await database.run(_summary, await ledger(control))
+            if not found["differences"]:
+                break
+            await asyncio.sleep(0.2)
+        pipe.send(found)
+
+
+@asynccontextmanager
+async def _running() -> AsyncIterator[None]:
+    engine, streams = Engine(), StreamHost(look_seconds=0.1)
+    running = [asyncio.create_task(engine.run()), asyncio.create_task(streams.run())]
+    yield
+    engine.desk.keeper.draining.set()
+    streams.drain()
+    await asyncio.gather(*running)
 
 
 def key_of(venue: str) -> Credentials:
@@ -75,32 +96,6 @@ def _is_even() -> bool:
         return not is_open and not ArbitrageFire.objects.exclude(status=FireStatus.SETTLED).exists()
 
 
-async def _fire(point: str) -> None:
-    user = await database.run(User.objects.create_user, "alice@example.org", "correct-horse-battery")
-    first, second = await database.run(_bind, user)
-    await _until(_are_known)
-    os.environ["DES_FAILPOINT"] = f"{point}:kill"
-    failpoints._ARMED = failpoints._armed()
-    await database.run(_start, user, first, second)
-    await asyncio.sleep(_SECONDS)
-
-
-async def _recover() -> None:
-    await _until(_is_even)
-    for _ in range(50):  # balances are told by the streams
-        found = await database.run(_summary, await _ledger())
-        if not found["differences"]:
-            break
-        await asyncio.sleep(0.2)
-    print(json.dumps(found))  # noqa: T201  # the test reads it
-
-
-async def _ledger() -> Any:
-    url, headers = os.environ["TEST_CONTROL_URL"], {TOKEN_HEADER: os.environ["TEST_CONTROL_TOKEN"]}
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/ledger", headers=headers) as answer:
-        return await answer.json()
-
-
 def _summary(ledger: Any) -> dict[str, Any]:
     with everyone():
         keys = {row.pk: key_of(row.exchange).api_key for row in Connection.objects.all()}
@@ -113,16 +108,3 @@ def _summary(ledger: Any) -> dict[str, Any]:
         Decimal(0),
     )
     return {"fires": told, "coins": str(coins), "differences": [str(each) for each in differences]}
-
-
-async def main(wanted: str, point: str = "") -> None:
-    engine, streams = Engine(), StreamHost(look_seconds=0.1)
-    running = [asyncio.create_task(engine.run()), asyncio.create_task(streams.run())]
-    await (_fire(point) if wanted == "fire" else _recover())
-    engine.desk.keeper.draining.set()
-    streams.drain()
-    await asyncio.gather(*running)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

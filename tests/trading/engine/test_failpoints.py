@@ -1,26 +1,39 @@
-"""An engine is killed at every point that the code names while it places an order; the next one finds out what
-happened. Each point proves by its marker file that it was hit."""
+"""An engine is killed, or frozen past its lease and woken up, at every point that the code names while it places an
+order; the next one finds out what happened. Each point proves by its marker file that it was hit."""
 
 import ast
 import asyncio
-import json
-import os
-import shutil
+import secrets
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import pytest
-from django.conf import settings
 
-from desproject.lib.crypto import new_master_key
 from tests.connections.simulator.server import RunningSimulator, running_simulator
+from tests.trading.engine.dying_engine import serve
+from tests.trading.engine.forked import Databases, Forked, Place
 from trading.engine import failpoints
 
-pytestmark = [pytest.mark.system, pytest.mark.usefixtures("redis_server")]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.usefixtures("redis_server")]
+
+_LANES = ("first", "second", "third")
+
+
+class Strike(NamedTuple):
+    """What befalls the engine, and where."""
+
+    action: str
+    point: str
+    without: str = ""  # the guard that is taken out
+    rests: bool = False  # the order does, and its owner cancels it
+
 
 # What the next engine may find: an order that was never decided is placed; one that wasn't sent ends expired, and is
 # not sent by somebody else; one that was sent is filled.
@@ -31,7 +44,6 @@ ENDS = {
     "after_send": ("filled", 1),
     "before_booking": ("filled", 1),
     "after_booking": ("filled", 1),
-    # The order rests, and its owner cancels it.
     "before_cancel": ("cancelled", 1),
     "after_cancel": ("cancelled", 1),
 }
@@ -42,6 +54,31 @@ GUARDED = {
     "atomic": ("before_commit", "after_commit"),
     "_commit_booking": ("before_booking", "after_booking"),
 }
+
+_NOT_FROZEN = pytest.mark.database("postgresql", reason="SQLite has one writer: who freezes in it freezes all")
+
+
+# What it was about to book when it froze is no longer so when it wakes up: who books it all the same makes the order
+# leap back, until the exchange is asked again.
+_OUTDATED = Strike("stop", "before_booking", rests=True)
+
+
+def _strikes(action: str, *marks: pytest.MarkDecorator) -> list[Any]:
+    strikes = (Strike(action, point, rests=point.endswith("cancel")) for point in sorted(failpoints.POINTS))
+    return [pytest.param(each, id=f"{action} {each.point}", marks=marks) for each in strikes]
+
+
+STRIKES = [
+    *_strikes("kill"),
+    *_strikes("stop", _NOT_FROZEN),
+    pytest.param(_OUTDATED, id="stop before_booking, outdated", marks=_NOT_FROZEN),
+]
+# Guards of the order path without which such a strike does harm.
+WITHOUT = [
+    pytest.param(Strike("kill", "after_send", "asking before sending again"), id="asking"),
+    pytest.param(Strike("stop", "before_send", "deadline of a send"), id="deadline", marks=_NOT_FROZEN),
+    pytest.param(_OUTDATED._replace(without="fence"), id="fence", marks=_NOT_FROZEN),
+]
 
 
 def functions() -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -84,71 +121,168 @@ def test_every_commit_and_every_send_has_a_point_before_and_after_it() -> None:
     assert all(guarded.values()), guarded
 
 
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """What became of it: the point by the marker, the exit code of who was hit, what who came after it found."""
+
+    fired: str
+    code: int
+    found: dict[str, Any]
+
+
+class Lane:
+    """One installation in which strike follows strike: who came after the one that was hit is hit next."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._engines: list[Forked] = []
+
+    def end(self) -> None:
+        while self._engines:
+            self._engines.pop().close()
+
+    def strike(self, account: Mapping[str, Any], strike: Strike) -> Struck:
+        try:
+            return self._strike(account, strike)
+        except BaseException:
+            self.end()
+            raise
+
+    def _strike(self, account: Mapping[str, Any], strike: Strike) -> Struck:
+        self._place.marker.unlink(missing_ok=True)
+        if strike.without:
+            self.end()  # who lacks a guard has neither come after others nor will be followed by them
+        if not self._engines:
+            self._start(strike.without)
+        (victim,) = self._engines
+        victim.tell({**account, **strike._asdict()})
+        is_frozen = strike.action == "stop" and victim.is_frozen()
+        code = 0 if is_frozen else victim.ended()
+        heir = self._start(strike.without)
+        is_outdated = strike == _OUTDATED._replace(without=strike.without)
+        heir.tell({**account, "cancels": is_outdated, "patience": 60.0})
+        found = heir.hear()
+        if is_frozen:
+            victim.wake()
+            victim.tell("end")
+            code = victim.ended()
+            heir.tell({**account, "patience": 20.0})  # it was settled before
+            found = heir.hear()
+        self._engines.remove(victim)
+        victim.close()
+        if strike.without:
+            self.end()
+        return Struck(self._place.marker.read_text().split()[0], code, found)
+
+    def _start(self, without: str) -> Forked:
+        self._engines.append(Forked(self._place, serve, without))
+        return self._engines[-1]
+
+
+class Bench:
+    """A simulator and some lanes beside each other: most of a strike is waiting for leases to end."""
+
+    def __init__(self, simulator: RunningSimulator, loop: asyncio.AbstractEventLoop, places: Iterable[Place]) -> None:
+        self._simulator = simulator
+        self._loop = loop
+        self._lanes = [Lane(place) for place in places]
+        self._free: SimpleQueue[Lane] = SimpleQueue()
+        for lane in self._lanes:
+            self._free.put(lane)
+        self._threads = ThreadPoolExecutor(len(self._lanes))
+        self._begun: dict[Strike, Future[Struck]] = {}
+
+    def begin(self, strike: Strike) -> None:
+        self._begun[strike] = self._threads.submit(self._strike, strike)
+
+    def wait(self) -> None:
+        """Returns when all that were begun are over."""
+        wait(self._begun.values())
+
+    def end(self) -> None:
+        self._threads.shutdown()
+        for lane in self._lanes:
+            lane.end()
+
+    def struck(self, strike: Strike) -> Struck:
+        if strike not in self._begun:  # it was asked for before: the test is repeated
+            self.begin(strike)
+        return self._begun.pop(strike).result()
+
+    def _strike(self, strike: Strike) -> Struck:
+        account = asyncio.run_coroutine_threadsafe(self._account(), self._loop).result()
+        lane = self._free.get()
+        try:
+            return lane.strike(account, strike)
+        finally:
+            self._free.put(lane)
+
+    async def _account(self) -> dict[str, Any]:
+        """What a strike's engines are told."""
+        simulator = self._simulator
+        keys = await simulator.create_account(f"alice-{secrets.token_hex(4)}", USDT="100000")
+        best = (await simulator.public("/api/v3/ticker/bookTicker", symbol="BTCUSDT")).body
+        return {
+            "key": keys.api_key, "secret": keys.api_secret, "prices": (best["bidPrice"], best["askPrice"]),
+            "control": (simulator.control_url, simulator.control_token),
+        }  # fmt: skip
+
+
+@contextmanager
+def simulator_beside() -> Iterator[tuple[RunningSimulator, asyncio.AbstractEventLoop]]:
+    """On a loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    block = running_simulator()
+    yield asyncio.run_coroutine_threadsafe(block.__aenter__(), loop).result(), loop
+    asyncio.run_coroutine_threadsafe(block.__aexit__(None, None, None), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Everything but the data folder, and an empty database to copy from."""
-    template = tmp_path_factory.mktemp("template")
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "desproject.settings",
-        "MASTER_ENCRYPTION_KEY": new_master_key(),
-        "DATABASE_URL": "",
-        "DES_DATA_DIR": str(template),
-        "REDIS_URL": settings.REDIS_URL,
-        "LEASE_SECONDS": "1.5",
-        "SEND_WINDOW_SECONDS": "0.5",
-        "CLOCK_SKEW_SECONDS": "0.2",
-        "SWEEP_SECONDS": "0.1",
-        # An order that waited longer for an engine than this is refused: processes start slowly on a busy machine.
-        "ORDER_TIMEOUT_SECONDS": "60",
-    }
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0"], env=environment, cwd=settings.BASE_DIR, check=True
-    )
-    return environment
+def bench(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    """Strikes for all tests that were chosen, before the first: each of them empties Redis."""
+    folder = tmp_path_factory.mktemp("struck")
+    with simulator_beside() as (simulator, loop):
+        places = [Place(databases.empty(name), folder / name, simulator.rest_url) for name in _LANES]
+        bench = Bench(simulator, loop, places)
+        for item in request.session.items:
+            if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec"):
+                if item.get_closest_marker("skip"):
+                    continue
+                chosen: Strike = item.callspec.params["strike"]  # type: ignore[assignment]
+                bench.begin(chosen)
+        bench.wait()
+        yield bench
+        bench.end()
 
 
-async def run_engine(
-    environment: dict[str, str], *arguments: str, module: str = "dying_engine"
-) -> tuple[int, str]:
-    """The exit code and the last line that the process printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"tests.trading.engine.{module}", *arguments,
-        env=environment, cwd=settings.BASE_DIR, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode is not None
-    return process.returncode, output.decode().strip().rpartition("\n")[2]
+def faults(struck: Struck, strike: Strike) -> list[str]:
+    """What isn't as it should be after the strike."""
+    found, (status, orders) = struck.found, ("cancelled", 1) if strike.rests else ENDS[strike.point]
+    wanted = {
+        "fired": (struck.fired, strike.point),
+        "exit code": (struck.code, -signal.SIGKILL if strike.action == "kill" else 0),
+        "status": (found["status"], status), "orders": (found["orders"], orders), "settled": (found["settled"], True),
+        "received": (max(found["received"].values(), default=0), orders), "differences": (found["differences"], []),
+        "leaps": (found["leaps"], []),
+    }  # fmt: skip
+    return [f"{name}: {is_so}, not {should_be}" for name, (is_so, should_be) in wanted.items() if is_so != should_be]
 
 
-async def of_simulator(simulator: RunningSimulator) -> dict[str, str]:
-    """Where the simulator is, and its prices."""
-    best = (await simulator.public("/api/v3/ticker/bookTicker", symbol="BTCUSDT")).body
-    return {
-        "SIMULATOR_URL": simulator.rest_url,
-        "TEST_CONTROL_URL": simulator.control_url,
-        "TEST_CONTROL_TOKEN": simulator.control_token,
-        "TEST_BID": best["bidPrice"],
-        "TEST_ASK": best["askPrice"],
-    }
+@pytest.mark.parametrize("strike", STRIKES)
+def test_nothing_is_lost_or_doubled_wherever_an_engine_dies_or_freezes(strike: Strike, bench: Bench) -> None:
+    struck = bench.struck(strike)
+    assert faults(struck, strike) == [], struck.found
 
 
-@pytest.mark.database("embedded", reason="on files of its own")
-@pytest.mark.parametrize("point", sorted(failpoints.POINTS))
-async def test_nothing_is_lost_or_doubled_wherever_an_engine_dies(
-    point: str, environment: dict[str, str], tmp_path: Path
-) -> None:
-    shutil.copytree(environment["DES_DATA_DIR"], tmp_path / "data")
-    async with running_simulator() as simulator:
-        await simulator.create_account("alice", USDT="100000")
-        there = environment | await of_simulator(simulator) | {"DES_DATA_DIR": str(tmp_path / "data")}
-        code, _ = await run_engine(there, "place", point)
-        assert (tmp_path / "data" / "failpoint-fired").read_text().split()[0] == point
-        assert code == -signal.SIGKILL
-        code, printed = await run_engine(there, "recover")
-        assert code == 0
-    found: dict[str, Any] = json.loads(printed)
-    status, orders = ENDS[point]
-    assert found["differences"] == []
-    assert (found["status"], found["orders"], found["attempts"]) == (status, orders, 1)
-    assert set(found["received"].values()) <= {1}
+@pytest.mark.parametrize("strike", WITHOUT)
+def test_a_guard_that_is_taken_out_is_missed(strike: Strike, bench: Bench) -> None:
+    struck = bench.struck(strike)
+    assert struck.fired == strike.point
+    assert faults(struck, strike)
