@@ -71,6 +71,7 @@ async def candle_like(page: Page, wanted: Callable[[list[Any]], bool]) -> dict[s
             return message
 
 
+@pytest.mark.database("embedded", reason="the same on any database")
 async def test_the_candle_of_a_watched_symbol_grows_with_its_trades(
     new_page: Open, alices: Owned, token: str, market: Callable[..., Awaitable[None]]
 ) -> None:
