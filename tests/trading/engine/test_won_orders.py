@@ -96,11 +96,13 @@ async def test_an_order_that_wasnt_taken_goes_out_again_under_another_id(
         await desk.is_now(order_id, "filled")
 
         async def is_answered() -> bool:
-            """The stream may tell of the fill before the order's own answer is booked."""
-            return sorted(row.outcome for row in await desk.rows(OrderAttempt)) == ["accepted", "not_sent"]
+            """The stream may tell of the fill before the order's own answer is booked; a busy machine may miss a send's
+            deadline once more."""
+            outcomes = [row.outcome for row in await desk.rows(OrderAttempt)]
+            return set(outcomes) == {"accepted", "not_sent"} and outcomes.count("accepted") == 1
 
         await until(is_answered)
         attempts = await desk.rows(OrderAttempt)
         (order,) = await desk.rows(Order)
-    assert len({attempt.client_order_id for attempt in attempts}) == 2
+    assert len({attempt.client_order_id for attempt in attempts}) == len(attempts)
     assert order.client_order_id == next(row.client_order_id for row in attempts if row.outcome == "accepted")
